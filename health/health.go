@@ -1,0 +1,171 @@
+// Package health decides from signals whether a primary can take mail.
+//
+// It speaks of signals, status and evidence and never learns what SMTP is:
+// classes come from whoever read the reply. Policy.Next is the whole decision
+// and pure; a Monitor, one for each upstream, feeds it and wakes who waits.
+//
+//	Up          takes mail
+//	Degraded    something is wrong, or nothing is known yet: mail is taken into custody, deliveries go on
+//	Down        declared: nothing is delivered, only probed
+//	Recovering  a probe went well: trial messages are delivered
+package health
+
+import (
+	"fmt"
+	"time"
+)
+
+// Class says what one observation means for the question whether the primary can take mail.
+type Class uint8
+
+// The classes (O T C M R P of the reply catalogue).
+const (
+	OK            Class = iota
+	Outage              // the primary, or the way to it, fails
+	Throttle            // it slows us down
+	Misconfigured       // it refuses us for our, or the tenant's, configuration
+	Temporary           // about this message or recipient, for now
+	Recipient           // about this recipient, for good
+	Policy              // about this message, for good
+)
+
+var classNames = []string{"ok", "outage", "throttle", "misconfigured", "temporary", "recipient", "policy"}
+
+func (c Class) String() string { return name(classNames, int(c)) }
+
+// MarshalText writes the class as its word.
+func (c Class) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
+
+// UnmarshalText reads the word that MarshalText wrote.
+func (c *Class) UnmarshalText(text []byte) error {
+	i, err := index(classNames, string(text))
+	*c = Class(i)
+	return err
+}
+
+// Phase is how far a dialogue with the primary had come.
+type Phase string
+
+// The phases, in their order.
+const (
+	PhaseResolve Phase = "resolve"
+	PhaseConnect Phase = "connect"
+	PhaseBanner  Phase = "banner"
+	PhaseHello   Phase = "hello"
+	PhaseTLS     Phase = "tls"
+	PhaseMail    Phase = "mail"
+	PhaseRcpt    Phase = "rcpt"
+	PhaseData    Phase = "data"  // the command
+	PhaseFinal   Phase = "final" // after the final dot
+	PhaseReset   Phase = "reset"
+)
+
+// Source says who observed.
+type Source string
+
+// The sources.
+const (
+	SourceProbe   Source = "probe"   // a dialogue to RCPT
+	SourceAttempt Source = "attempt" // a delivery
+	SourceSender  Source = "sender"  // a sender that keeps coming back to us
+)
+
+// Signal is one observation of the primary.
+type Signal struct {
+	At        time.Time     `json:"at"`
+	Upstream  string        `json:"upstream"`
+	Domain    string        `json:"domain,omitempty"`
+	Source    Source        `json:"source"`
+	Class     Class         `json:"class"`
+	Condition string        `json:"condition,omitempty"` // what must also hold for the class, if it depends on more than the reply
+	Phase     Phase         `json:"phase,omitempty"`
+	Command   string        `json:"command,omitempty"`
+	Reply     string        `json:"reply,omitempty"` // verbatim, from a remote server
+	Host      string        `json:"host,omitempty"`
+	Address   string        `json:"address,omitempty"` // "ip:port"
+	SourceIP  string        `json:"source_address,omitempty"`
+	Session   string        `json:"session,omitempty"` // the primary's id of the dialogue
+	Took      time.Duration `json:"took,omitempty"`
+	Round     uint64        `json:"round,omitempty"` // probes of the same round, one for each address, share the number
+	Last      bool          `json:"last,omitempty"`  // the last probe of its round
+}
+
+// State is what we think of a primary.
+type State uint8
+
+// The states. The zero value is Degraded: what is not known takes mail into custody.
+const (
+	Degraded State = iota
+	Up
+	Down
+	Recovering
+)
+
+var stateNames = []string{"degraded", "up", "down", "recovering"}
+
+func (s State) String() string { return name(stateNames, int(s)) }
+
+// MarshalText writes the state as its word.
+func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText reads the word that MarshalText wrote.
+func (s *State) UnmarshalText(text []byte) error {
+	i, err := index(stateNames, string(text))
+	*s = State(i)
+	return err
+}
+
+// Condition is trouble that is not an outage: throttling, or a configuration to mend.
+type Condition struct {
+	Since time.Time `json:"since,omitzero"`
+	Last  time.Time `json:"last,omitzero"`
+	Reply string    `json:"reply,omitempty"` // verbatim, from a remote server
+}
+
+// Active reports whether the condition stands.
+func (c Condition) Active() bool { return !c.Since.IsZero() }
+
+// Override is an operator's decision, which wins until it ends.
+type Override struct {
+	State  State     `json:"state"` // Up or Down
+	Until  time.Time `json:"until"`
+	Actor  string    `json:"actor"`
+	Reason string    `json:"reason"`
+}
+
+// Status is what we think of a primary at one instant, and why.
+type Status struct {
+	State         State     `json:"state"`
+	Since         time.Time `json:"since"`
+	Why           string    `json:"why"` // for people; may quote a remote server
+	Throttled     Condition `json:"throttled,omitzero"`
+	Misconfigured Condition `json:"misconfigured,omitzero"`
+	Override      *Override `json:"override,omitempty"`
+	BadRounds     int       `json:"bad_rounds"`  // bad probe rounds in a row
+	GoodRounds    int       `json:"good_rounds"` // good probe rounds in a row
+	Trials        int       `json:"trials"`      // trial messages accepted since Recovering began
+}
+
+// Effective is the state that counts: the override's while there is one.
+func (s Status) Effective(now time.Time) State {
+	if s.Override != nil && now.Before(s.Override.Until) {
+		return s.Override.State
+	}
+	return s.State
+}
+
+func name(names []string, i int) string {
+	if i < len(names) {
+		return names[i]
+	}
+	return fmt.Sprintf("unknown(%d)", i)
+}
+
+func index(names []string, word string) (int, error) {
+	for i, n := range names {
+		if n == word {
+			return i, nil
+		}
+	}
+	return 0, fmt.Errorf("unknown word %q", word)
+}

@@ -1,0 +1,88 @@
+package queue
+
+import "time"
+
+// Schedule says when a deferred message is tried again, and for how long.
+type Schedule struct {
+	First  time.Duration // wait after the first deferral
+	Factor float64       // each wait is the one before times Factor
+	Max    time.Duration // no wait is longer
+	Jitter float64       // each wait is changed by up to this share, up or down
+}
+
+// DefaultSchedule tries after 1, 2, 4 ... minutes, then every hour, each changed by up to a tenth.
+func DefaultSchedule() Schedule {
+	return Schedule{First: time.Minute, Factor: 2, Max: time.Hour, Jitter: 0.1}
+}
+
+// DefaultLifetime is how long a message is tried (RFC 5321 4.5.4.1: 4-5 days); MaxLifetime is the most that may be set.
+const (
+	DefaultLifetime = 5 * 24 * time.Hour
+	MaxLifetime     = 30 * 24 * time.Hour
+)
+
+// Wait is the time between deferral number step (from 1) and the next attempt.
+// The jitter depends on the ID alone, so that the same message waits the same on every machine.
+func (s Schedule) Wait(id ID, step int) time.Duration {
+	wait := float64(s.First)
+	for n := 1; n < step && wait < float64(s.Max); n++ {
+		wait *= s.Factor
+	}
+	wait = min(wait, float64(s.Max))
+	return time.Duration(wait * (1 + s.Jitter*(2*id.fraction(step)-1)))
+}
+
+// Plan decides what the results of an attempt mean for the message. It is pure.
+//
+// A deferral of scope ScopeUpstream or ScopeOwn leaves the message due at once
+// and spends no step: health and pace gate it. Only a deferral of scope
+// ScopeMessage or ScopeOneRecipient walks the schedule, and only such a
+// deferral can find the lifetime over: then the recipient is Refused, kept
+// until it can be told to the sender or a person decides.
+func Plan(s Schedule, m Message, results map[int]Result, now time.Time) Settlement {
+	plan := Settlement{ID: m.ID, Attempt: m.Attempts, Results: make(map[int]Result, len(results)), NextAttempt: now, Step: m.Step}
+	walks := false
+	for i, r := range results {
+		if r.Action == Deferred && (r.Scope == ScopeMessage || r.Scope == ScopeOneRecipient) {
+			walks = true
+			if !now.Before(m.Expires(now)) {
+				r.Action = Refused
+				r.Reply.Text = "lifetime is over; last reply: " + r.Reply.Text
+			}
+		}
+		plan.Results[i] = r
+	}
+	if walks {
+		plan.Step++
+		plan.NextAttempt = now.Add(s.Wait(m.ID, plan.Step))
+	}
+	return plan
+}
+
+// Keep says how long what is not wanted any more can still be brought back.
+type Keep struct {
+	Trash   time.Duration // deleted messages
+	Refused time.Duration // refused messages, before they go to the trash
+}
+
+// DefaultKeep is 72 hours of trash and 30 days of refusals.
+func DefaultKeep() Keep { return Keep{Trash: 72 * time.Hour, Refused: 30 * 24 * time.Hour} }
+
+// Purge decides what a purge does with the message at now: to move its kept
+// refusals to the trash, to remove its content, or neither.
+func (k Keep) Purge(m Message, now time.Time) (trash, remove bool) {
+	if m.Purged || !m.Idle(now) {
+		return false, false
+	}
+	switch m.State() {
+	case StateRefused:
+		var last time.Time
+		for _, r := range m.Envelope.Recipients {
+			last = later(last, r.Last.At)
+		}
+		return !now.Before(last.Add(k.Refused)), false
+	case StateDeleted:
+		return false, !now.Before(m.DeletedAt.Add(k.Trash))
+	}
+	return false, false
+}
