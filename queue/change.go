@@ -109,7 +109,7 @@ func (m Message) Settled(s Settlement, now time.Time) (Message, Entry, error) {
 	m.Envelope.Recipients = append([]Recipient(nil), m.Envelope.Recipients...)
 	for i := range m.Envelope.Recipients {
 		result, ok := s.Results[i]
-		if !ok {
+		if !ok || m.Envelope.Recipients[i].Last.Action.Final() {
 			continue
 		}
 		m.Envelope.Recipients[i].Last = result

@@ -20,7 +20,7 @@ const (
 // NextID returns an ID for now that is greater than last, whatever the clock
 // says: after a step back, or 65,536 messages in a millisecond, it counts on from last.
 func NextID(last ID, now time.Time) ID {
-	value := uint64(now.UnixMilli()) << idSequenceBits
+	value := uint64(max(0, now.UnixMilli())) << idSequenceBits
 	return formatID(max(value, last.value()+1))
 }
 

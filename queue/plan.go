@@ -6,7 +6,7 @@ import "time"
 type Schedule struct {
 	First  time.Duration // wait after the first deferral
 	Factor float64       // each wait is the one before times Factor
-	Max    time.Duration // no wait is longer
+	Max    time.Duration // no wait is longer, but for its jitter
 	Jitter float64       // each wait is changed by up to this share, up or down
 }
 
@@ -44,8 +44,9 @@ func Plan(s Schedule, m Message, results map[int]Result, now time.Time) Settleme
 	walks := false
 	for i, r := range results {
 		if r.Action == Deferred && (r.Scope == ScopeMessage || r.Scope == ScopeOneRecipient) {
-			walks = true
-			if !now.Before(m.Expires(now)) {
+			if now.Before(m.Expires(now)) {
+				walks = true
+			} else {
 				r.Action = Refused
 				r.Reply.Text = "lifetime is over; last reply: " + r.Reply.Text
 			}
@@ -68,21 +69,49 @@ type Keep struct {
 // DefaultKeep is 72 hours of trash and 30 days of refusals.
 func DefaultKeep() Keep { return Keep{Trash: 72 * time.Hour, Refused: 30 * 24 * time.Hour} }
 
+// PurgedBy decides what a purge does with the message at now, and makes its
+// ledger line: kept refusals whose time is over go to the trash, trash whose
+// time is over is marked as purged. act is false if there is nothing to do.
+func (m Message) PurgedBy(k Keep, now time.Time) (purged Message, e Entry, act bool) {
+	trash, remove := k.Purge(m, now)
+	switch {
+	case trash:
+		m, e, err := m.Amended(Amendment{ID: m.ID, At: now, Event: Delete, Actor: "relay", Reason: "the time of a kept refusal is over"})
+		return m, e, err == nil
+	case remove:
+		e := Entry{At: now, Event: Purged, ID: m.ID, Actor: "relay", Reason: "the time in the trash is over", MessageID: m.MessageID}
+		for i, r := range m.Envelope.Recipients {
+			if m.RecipientState(i) == StateDeleted {
+				e.Recipients = append(e.Recipients, r.ForwardPath)
+			}
+		}
+		m.Purged = true
+		return m, e, true
+	}
+	return m, Entry{}, false
+}
+
 // Purge decides what a purge does with the message at now: to move its kept
 // refusals to the trash, to remove its content, or neither.
 func (k Keep) Purge(m Message, now time.Time) (trash, remove bool) {
 	if m.Purged || !m.Idle(now) {
 		return false, false
 	}
-	switch m.State() {
-	case StateRefused:
-		var last time.Time
-		for _, r := range m.Envelope.Recipients {
+	var refused, deleted bool
+	var last time.Time
+	for i, r := range m.Envelope.Recipients {
+		switch state := m.RecipientState(i); {
+		case state == StateRefused:
+			refused = true
 			last = later(last, r.Last.At)
+		case state == StateDeleted:
+			deleted = true
+		case !state.Final():
+			return false, false
 		}
-		return !now.Before(last.Add(k.Refused)), false
-	case StateDeleted:
-		return false, !now.Before(m.DeletedAt.Add(k.Trash))
 	}
-	return false, false
+	if refused {
+		return !now.Before(last.Add(k.Refused)), false
+	}
+	return false, deleted && !now.Before(m.DeletedAt.Add(k.Trash))
 }

@@ -53,9 +53,11 @@ type Store interface {
 	Claim(ctx context.Context, ids []ID, lease time.Duration) ([]Message, error)
 	// Content reads the trace header lines and then the bytes as received. The
 	// last Read fails with ErrDamaged if those bytes differ from their digest.
+	// ErrNotFound if the content has been purged.
 	Content(ctx context.Context, id ID) (io.ReadCloser, error)
 	// Settle writes the outcome of an attempt and its ledger line. ErrStale if
-	// the message has been claimed again since, or not at all.
+	// the message has been claimed again since, or not at all. A recipient whose
+	// state is final keeps it.
 	Settle(ctx context.Context, s Settlement) error
 	// Amend writes an operator's act and its ledger line. ErrState if it does not apply.
 	Amend(ctx context.Context, a Amendment) error
@@ -69,8 +71,8 @@ type Store interface {
 	Note(ctx context.Context, e Entry) error
 	// Ledger lists lines in the order in which they were written.
 	Ledger(ctx context.Context, f LedgerFilter) iter.Seq2[Entry, error]
-	// Purge removes the content of trash and of kept refusals whose time is
-	// over, and reports how many messages it removed.
+	// Purge removes the content of trash whose time is over, reports of how many
+	// messages, and moves kept refusals whose time is over into the trash.
 	Purge(ctx context.Context, now time.Time) (int, error)
 	// Stats reads counters that are part of the transactions.
 	Stats(ctx context.Context) (Stats, error)
@@ -87,7 +89,8 @@ type Draft interface {
 	// Content reads what has been written so far.
 	Content() (io.ReadCloser, error)
 	// Commit makes the message durable and ours. ErrExists if the envelope's
-	// Cause is not new. After any error the message is not ours.
+	// Cause is not new, ErrState if the draft has ended. After any error the
+	// message is not ours, and the draft has ended.
 	Commit(ctx context.Context, a Acceptance) error
 	Abort() error
 }
@@ -99,7 +102,7 @@ type Stats struct {
 	Bytes    int64           // content of messages that are not final, in bytes
 	DiskUsed int64           // bytes of the store's files
 	DiskFree int64           // bytes that the file system has left
-	Oldest   time.Time       // AcceptedAt of the oldest message that is not final; zero if none
+	Oldest   time.Time       // AcceptedAt of the first message, by ID, that is not final; zero if none
 }
 
 // Account counts recipients. At every instant

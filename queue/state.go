@@ -55,8 +55,19 @@ func (m Message) RecipientState(i int) State {
 	case r.pending() && !m.LeasedUntil.IsZero():
 		return StateActive
 	}
-	return map[Action]State{Queued: StateQueued, Deferred: StateDeferred, Refused: StateRefused,
-		Delivered: StateDelivered, Failed: StateFailed, Expired: StateExpired}[r.Last.Action]
+	switch r.Last.Action {
+	case Deferred:
+		return StateDeferred
+	case Refused:
+		return StateRefused
+	case Delivered:
+		return StateDelivered
+	case Failed:
+		return StateFailed
+	case Expired:
+		return StateExpired
+	}
+	return StateQueued
 }
 
 // State derives the message's state from its recipients: the first in the order of the constants.
@@ -75,6 +86,14 @@ func (m Message) Tally() map[State]int64 {
 		tally[m.RecipientState(i)]++
 	}
 	return tally
+}
+
+// Waits reports whether the message has a next attempt: NextAttempt says when.
+func (m Message) Waits() bool { return m.Held == "" && len(m.Pending()) > 0 }
+
+// Due reports whether the message may be claimed at now.
+func (m Message) Due(now time.Time) bool {
+	return m.Waits() && !now.Before(m.NextAttempt) && m.Idle(now)
 }
 
 // Idle reports whether the lease, if there is one, has run out at now: the

@@ -1,0 +1,275 @@
+package queuetest
+
+import (
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/mxkeep/mxkeep/queue"
+)
+
+func concurrencyRules() []rule {
+	return []rule{
+		{"many senders and one dispatcher at once", manyAtOnce},
+		{"only one of many claims gets the message", oneClaimWins},
+		{"only one of many messages of a cause is accepted", oneCauseWins},
+		{"a random life is that of the model", randomLife},
+	}
+}
+
+// manyAtOnce lets senders accept while a dispatcher claims and settles what is
+// due and an operator reads: all is delivered once.
+func manyAtOnce(b *bench) {
+	const senders, each = 8, 25
+	var sending sync.WaitGroup
+	for range senders {
+		sending.Go(func() {
+			for i := range each {
+				d, err := b.store.Create(b.ctx)
+				if err == nil {
+					_, err = d.Write(content(i * 5000))
+				}
+				if err == nil {
+					err = d.Commit(b.ctx, acceptance())
+				}
+				if err != nil {
+					b.Error(err)
+				}
+			}
+		})
+	}
+	done := make(chan struct{})
+	reading := sync.WaitGroup{}
+	reading.Go(func() {
+		for {
+			select {
+			case <-done:
+				return
+			default:
+			}
+			stats, err := b.store.Stats(b.ctx)
+			if err != nil || stats.Account.Missing() != 0 {
+				b.Errorf("stats %+v, error %v", stats, err)
+			}
+			for _, err := range b.store.Messages(b.ctx, queue.Filter{States: queue.States()}) {
+				if err != nil {
+					b.Error(err)
+				}
+			}
+		}
+	})
+	delivered := map[queue.ID]int{}
+	for len(delivered) < senders*each && !b.Failed() {
+		<-b.store.Wake(upstream)
+		claimed, err := b.store.Claim(b.ctx, b.due(upstream, now()), lease)
+		b.must(err)
+		for _, m := range claimed {
+			delivered[m.ID]++
+			if got := b.content(m.ID); int64(len(got)) != m.Size+int64(len(trace)) {
+				b.Errorf("%s has %d bytes", m.ID, len(got))
+			}
+			b.must(b.store.Settle(b.ctx, settlement(m, now(), queue.Delivered)))
+		}
+	}
+	sending.Wait()
+	close(done)
+	reading.Wait()
+	b.balanced()
+	for id, n := range delivered {
+		if n != 1 {
+			b.Errorf("%s was claimed %d times", id, n)
+		}
+	}
+}
+
+func oneClaimWins(b *bench) {
+	id := b.some(1)[0]
+	var mu sync.Mutex
+	var wins int
+	var group sync.WaitGroup
+	for range 20 {
+		group.Go(func() {
+			claimed, err := b.store.Claim(b.ctx, []queue.ID{id}, lease)
+			if err != nil {
+				b.Error(err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			wins += len(claimed)
+		})
+	}
+	group.Wait()
+	if wins != 1 {
+		b.Fatalf("%d claims got it", wins)
+	}
+}
+
+func oneCauseWins(b *bench) {
+	caused := acceptance()
+	caused.Envelope.Cause = queue.Cause{ID: "0123456789ab", Kind: "delay"}
+	var group sync.WaitGroup
+	outcomes := make(chan error, 20)
+	for range cap(outcomes) {
+		d := b.draft(content(10))
+		group.Go(func() { outcomes <- d.Commit(b.ctx, caused) })
+	}
+	group.Wait()
+	close(outcomes)
+	accepted := 0
+	for err := range outcomes {
+		if err == nil {
+			accepted++
+		} else if !errors.Is(err, queue.ErrExists) {
+			b.Error(err)
+		}
+	}
+	if accepted != 1 {
+		b.Fatalf("%d were accepted", accepted)
+	}
+	b.balanced()
+}
+
+// model is what the store must say: the pure decisions, applied to a map.
+type model struct {
+	messages map[queue.ID]queue.Message
+	lines    int
+}
+
+// randomLife does the same random acts to the store and to the model.
+func randomLife(b *bench) {
+	seed := rand.Uint64()
+	b.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	world := model{messages: map[queue.ID]queue.Message{}}
+	var ids []queue.ID
+	for step := range 600 {
+		if len(ids) == 0 || random.IntN(5) == 0 {
+			ids = append(ids, world.accept(b, random))
+		}
+		id := ids[random.IntN(len(ids))]
+		switch random.IntN(4) {
+		case 0:
+			world.claim(b, random, id)
+		case 1:
+			world.settle(b, random, id)
+		case 2:
+			world.amend(b, random, id)
+		case 3:
+			world.purge(b, random)
+		}
+		same(b, "message", b.message(id), world.messages[id])
+		if step%20 == 0 {
+			world.compare(b)
+		}
+	}
+	world.compare(b)
+}
+
+func (w *model) accept(b *bench, random *rand.Rand) queue.ID {
+	a := acceptance([]string{"a@relay.example", "b@relay.example", "c@relay.example"}[:1+random.IntN(3)]...)
+	if random.IntN(4) == 0 {
+		a.Held = "spam"
+	}
+	body := content(random.IntN(1 << (1 + random.IntN(18))))
+	id := b.accept(a, body)
+	m := b.message(id)
+	w.messages[id], _ = queue.Accept(id, a, int64(len(body)), m.Digest)
+	w.lines++
+	return id
+}
+
+func (w *model) claim(b *bench, random *rand.Rand, id queue.ID) {
+	before := w.messages[id]
+	claimed := b.claim(time.Duration(random.IntN(2))*lease, id)
+	at := now()
+	if due := before.Due(at); due != (len(claimed) == 1) {
+		b.Fatalf("claimed %+v of %+v at %s", claimed, before, at)
+	}
+	if len(claimed) == 0 {
+		return
+	}
+	want, interrupted := before.Claimed(at, 0)
+	if interrupted != nil {
+		w.lines++
+	}
+	want.LeasedUntil = claimed[0].LeasedUntil // the store's clock decides
+	want.NextAttempt = want.LeasedUntil
+	w.messages[id] = want
+	same(b, "claimed", claimed[0], want)
+}
+
+func (w *model) settle(b *bench, random *rand.Rand, id queue.ID) {
+	m := w.messages[id]
+	s := queue.Settlement{ID: id, Attempt: m.Attempts - random.IntN(2), Step: random.IntN(5), Results: map[int]queue.Result{},
+		NextAttempt: now().Add(time.Duration(random.IntN(2)) * time.Hour)}
+	for i := range m.Envelope.Recipients {
+		if action := queue.Action(random.IntN(6)); action != queue.Queued {
+			s.Results[i] = result(action)
+		}
+	}
+	want, _, wantErr := m.Settled(s, now())
+	if err := b.store.Settle(b.ctx, s); !errors.Is(err, wantErr) && (err == nil || !errors.Is(wantErr, queue.ErrStale)) {
+		b.Fatalf("settle: %v, want %v", err, wantErr)
+	}
+	b.balanced()
+	if wantErr == nil {
+		w.messages[id] = want
+		w.lines++
+	}
+}
+
+func (w *model) amend(b *bench, random *rand.Rand, id queue.ID) {
+	events := []queue.Event{queue.Hold, queue.Release, queue.Retry, queue.Extend, queue.Delete, queue.Undelete}
+	a := act(id, events[random.IntN(len(events))])
+	a.By = time.Duration(random.IntN(100)) * time.Hour
+	want, _, wantErr := w.messages[id].Amended(a)
+	err := b.store.Amend(b.ctx, a)
+	if (err == nil) != (wantErr == nil) || err != nil && !errors.Is(err, queue.ErrState) {
+		b.Fatalf("amend: %v, want %v", err, wantErr)
+	}
+	b.balanced()
+	if wantErr == nil {
+		w.messages[id] = want
+		w.lines++
+	}
+}
+
+func (w *model) purge(b *bench, random *rand.Rand) {
+	at := now().Add(time.Duration(random.IntN(3)) * 40 * time.Hour)
+	removed := 0
+	for id, m := range w.messages {
+		after, _, act := m.PurgedBy(queue.DefaultKeep(), at)
+		if !act {
+			continue
+		}
+		w.messages[id] = after
+		w.lines++
+		if after.Purged {
+			removed++
+		}
+	}
+	b.purge(at, removed)
+}
+
+// compare looks at everything.
+func (w *model) compare(b *bench) {
+	b.Helper()
+	all := b.messages(queue.Filter{States: queue.States()})
+	if len(all) != len(w.messages) {
+		b.Fatalf("%d messages, want %d", len(all), len(w.messages))
+	}
+	at := now().Add(time.Hour)
+	var due []queue.ID
+	for _, m := range all {
+		same(b, "message", m, w.messages[m.ID])
+		if m.Due(at) {
+			due = append(due, m.ID)
+		}
+	}
+	got := b.due(upstream, at)
+	slices.Sort(got)
+	same(b, "due", got, due)
+	same(b, "number of ledger lines", len(b.ledger(queue.LedgerFilter{})), w.lines)
+}
