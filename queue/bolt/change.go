@@ -1,0 +1,201 @@
+package bolt
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/mxkeep/mxkeep/queue"
+)
+
+// now is an instant as it comes back from disk.
+func now() time.Time { return time.Now().UTC().Round(0) }
+
+// Claim postpones each message that is due and returns it.
+func (s *Store) Claim(ctx context.Context, ids []queue.ID, lease time.Duration) ([]queue.Message, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	byHome := map[*generation][]queue.ID{}
+	for _, id := range ids {
+		g, err := s.home(id)
+		if errors.Is(err, queue.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		byHome[g] = append(byHome[g], id)
+	}
+	at := now()
+	claimed := map[queue.ID]queue.Message{}
+	for g, some := range byHome {
+		err := g.do(ctx, func(b *batch) error {
+			for _, id := range some {
+				m, ok, err := b.claim(id, at, lease)
+				if err != nil {
+					return err
+				}
+				if ok {
+					claimed[id] = m
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return inOrder(ids, claimed), nil
+}
+
+// inOrder lists the claimed messages in the order in which they were asked for.
+func inOrder(ids []queue.ID, claimed map[queue.ID]queue.Message) (list []queue.Message) {
+	for _, id := range ids {
+		if m, ok := claimed[id]; ok {
+			list = append(list, m)
+			delete(claimed, id)
+		}
+	}
+	return list
+}
+
+func (b *batch) claim(id queue.ID, at time.Time, lease time.Duration) (m queue.Message, ok bool, err error) {
+	before, err := b.record(id)
+	if err != nil || !before.Due(at) {
+		return m, false, err
+	}
+	m, interrupted := before.Claimed(at, lease)
+	if interrupted != nil {
+		if err := b.note(*interrupted); err != nil {
+			return m, false, err
+		}
+	}
+	return m, true, b.replace(before, m)
+}
+
+// Settle writes the outcome of an attempt and its ledger line.
+func (s *Store) Settle(ctx context.Context, settlement queue.Settlement) error {
+	return s.change(ctx, settlement.ID, func(m queue.Message) (queue.Message, queue.Entry, error) {
+		return m.Settled(settlement, now())
+	})
+}
+
+// Amend writes an operator's act and its ledger line.
+func (s *Store) Amend(ctx context.Context, a queue.Amendment) error {
+	return s.change(ctx, a.ID, func(m queue.Message) (queue.Message, queue.Entry, error) {
+		return m.Amended(a)
+	})
+}
+
+// change replaces one message and adds the ledger line.
+func (s *Store) change(ctx context.Context, id queue.ID, next func(queue.Message) (queue.Message, queue.Entry, error)) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	g, err := s.home(id)
+	if err != nil {
+		return err
+	}
+	return g.do(ctx, func(b *batch) error {
+		before, err := b.record(id)
+		if err != nil {
+			return err
+		}
+		after, entry, err := next(before)
+		if err != nil {
+			return err
+		}
+		if after.Waits() {
+			b.wakes[after.Envelope.Upstream] = true
+		}
+		return errors.Join(b.replace(before, after), b.note(entry))
+	})
+}
+
+// Note adds a ledger line that belongs to no held message.
+func (s *Store) Note(ctx context.Context, e queue.Entry) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	g, err := s.youngest()
+	if err != nil {
+		return err
+	}
+	return g.do(ctx, func(b *batch) error {
+		if e.Event == queue.Passed {
+			b.now.counters.Account.Passed += int64(len(e.Recipients))
+		}
+		return b.note(e)
+	})
+}
+
+// Purge removes the content of trash whose time is over and moves refusals
+// whose time is over into the trash.
+func (s *Store) Purge(ctx context.Context, at time.Time) (int, error) {
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	all, err := s.all()
+	if err != nil {
+		return 0, err
+	}
+	removed := 0
+	for _, g := range all {
+		n, err := g.purge(ctx, at)
+		removed += n
+		if err != nil {
+			return removed, err
+		}
+	}
+	return removed, nil
+}
+
+func (g *generation) purge(ctx context.Context, at time.Time) (removed int, err error) {
+	candidates := [][]byte{bucketTrash}
+	if g.standing().counters.Messages[queue.StateRefused] > 0 {
+		candidates = append(candidates, bucketLive)
+	}
+	for p, err := range merge(ctx, []*source{g.source(candidates, nil, nil)}) {
+		if err != nil {
+			return removed, err
+		}
+		id := queue.ID(p.key)
+		m, err := decodeMessage(id, p.value)
+		if err != nil {
+			return removed, err
+		}
+		if trash, remove := g.store.options.Keep.Purge(m, at); !trash && !remove {
+			continue
+		}
+		err = g.do(ctx, func(b *batch) error {
+			purged, err := b.purge(id, at)
+			if purged {
+				removed++
+			}
+			return err
+		})
+		if err != nil {
+			return removed, err
+		}
+	}
+	return removed, nil
+}
+
+// purge does to one message what is due, as this transaction sees it.
+func (b *batch) purge(id queue.ID, at time.Time) (removed bool, err error) {
+	before, err := b.record(id)
+	if err != nil {
+		return false, err
+	}
+	after, entry, act := before.PurgedBy(b.generation.store.options.Keep, at)
+	if !act {
+		return false, nil
+	}
+	if after.Purged {
+		if err := removeContent(b.tx, id); err != nil {
+			return false, err
+		}
+	}
+	return after.Purged, errors.Join(b.replace(before, after), b.note(entry))
+}

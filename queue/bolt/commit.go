@@ -1,0 +1,186 @@
+package bolt
+
+import (
+	"context"
+	"fmt"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/mxkeep/mxkeep/queue"
+)
+
+// maxBatch bounds the changes of one transaction.
+const maxBatch = 256
+
+// change is one caller's part of a transaction.
+type change struct {
+	// apply either refuses with an error of queue before it has written
+	// anything, and then fails alone, or fails with the whole transaction.
+	apply  func(*batch) error
+	result chan error // gets one value
+	err    error
+}
+
+// batch is one transaction. What it changes beside the file is published only
+// when the file is synced.
+type batch struct {
+	generation *generation
+	tx         *bbolt.Tx
+	now        standing
+	wakes      map[string]bool
+	opened     map[string]*bbolt.Bucket
+}
+
+// do has the committer apply a change, and waits for it. Once handed over, a
+// change is not taken back when the context ends: its outcome counts.
+func (g *generation) do(ctx context.Context, apply func(*batch) error) error {
+	c := &change{apply: apply, result: make(chan error, 1)}
+	if err := g.send(ctx, c); err != nil {
+		return err
+	}
+	return <-c.result
+}
+
+func (g *generation) send(ctx context.Context, c *change) error {
+	g.sending.RLock()
+	defer g.sending.RUnlock()
+	if g.closed {
+		return queue.ErrClosed
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	select {
+	case g.changes <- c:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// commitAll is the committer: one transaction for all that wait, then one for
+// those that came meanwhile. It ends when the channel is closed and drained.
+func (g *generation) commitAll() {
+	defer close(g.committed)
+	for first := range g.changes {
+		batch := []*change{first}
+	drain:
+		for len(batch) < maxBatch {
+			select {
+			case c, ok := <-g.changes:
+				if !ok {
+					break drain
+				}
+				batch = append(batch, c)
+			default:
+				break drain
+			}
+		}
+		err := g.commit(batch)
+		for _, c := range batch {
+			if err != nil {
+				c.err = err
+			}
+			c.result <- c.err
+		}
+	}
+}
+
+// commit writes one transaction. If it fails, so does the store.
+func (g *generation) commit(changes []*change) error {
+	if err := g.store.Err(); err != nil {
+		return err
+	}
+	b := &batch{generation: g, now: *g.standing(), wakes: map[string]bool{}, opened: map[string]*bbolt.Bucket{}}
+	err := g.db.Update(func(tx *bbolt.Tx) error {
+		b.tx = tx
+		for _, c := range changes {
+			if c.err = c.apply(b); c.err != nil && !isOurs(c.err) {
+				return c.err
+			}
+		}
+		return b.finish()
+	})
+	if err != nil {
+		return g.store.fail(fmt.Errorf("%s: %w", g.name(), plain(err)))
+	}
+	g.now.Store(&b.now)
+	for upstream := range b.wakes {
+		g.store.wake(upstream)
+	}
+	return nil
+}
+
+// finish writes what every transaction writes.
+func (b *batch) finish() error {
+	b.now.size = b.tx.Size()
+	if err := b.bucket(bucketMeta).Put(keyLastID, []byte(b.generation.store.idSoFar())); err != nil {
+		return err
+	}
+	return b.bucket(bucketCounters).Put(keyAccount, encodeCounters(b.now.counters))
+}
+
+// bucket opens a bucket once for the transaction.
+func (b *batch) bucket(name []byte) *bbolt.Bucket {
+	if open := b.opened[string(name)]; open != nil {
+		return open
+	}
+	open := b.tx.Bucket(name)
+	open.FillPercent = 1 // most keys come in order
+	b.opened[string(name)] = open
+	return open
+}
+
+// note adds a ledger line.
+func (b *batch) note(e queue.Entry) error {
+	return b.bucket(bucketLedger).Put(sequenceKey(b.generation.store.seq.Add(1)), encodeEntry(e))
+}
+
+// record returns the message as this transaction sees it.
+func (b *batch) record(id queue.ID) (queue.Message, error) {
+	_, raw := findRecord(b.tx, id)
+	if raw == nil {
+		return queue.Message{}, fmt.Errorf("%s: %w", id, queue.ErrNotFound)
+	}
+	return decodeMessage(id, raw)
+}
+
+// replace writes after in the place of before, with its index and counters.
+func (b *batch) replace(before, after queue.Message) error {
+	b.now.counters.count(before, -1)
+	b.now.counters.count(after, 1)
+	from, to := shelf(before), shelf(after)
+	if &from[0] != &to[0] {
+		if err := b.bucket(from).Delete([]byte(before.ID)); err != nil {
+			return err
+		}
+	}
+	if err := b.bucket(to).Put([]byte(after.ID), encodeMessage(after)); err != nil {
+		return err
+	}
+	if before.Waits() {
+		if err := b.bucket(bucketDue).Delete(dueKey(before)); err != nil {
+			return err
+		}
+	}
+	if !after.Waits() {
+		return nil
+	}
+	return b.bucket(bucketDue).Put(dueKey(after), encodeSummary(queue.Summarize(after)))
+}
+
+// shelf is the bucket of a message's record.
+func shelf(m queue.Message) []byte {
+	if !m.State().Final() {
+		return bucketLive
+	}
+	if m.Purged {
+		return bucketDone
+	}
+	for i := range m.Envelope.Recipients {
+		if m.RecipientState(i) == queue.StateDeleted {
+			return bucketTrash
+		}
+	}
+	return bucketDone
+}

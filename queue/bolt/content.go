@@ -1,0 +1,133 @@
+package bolt
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"hash"
+	"io"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/mxkeep/mxkeep/queue"
+)
+
+// chunk copies one chunk; nil if there is none.
+func (g *generation) chunk(id queue.ID, number int) (chunk []byte, err error) {
+	err = g.view(func(tx *bbolt.Tx) error {
+		if b := tx.Bucket(bucketContent).Bucket(chunkKey(id, number)); b != nil {
+			chunk = bytes.Clone(b.Get(keyBytes))
+		}
+		return nil
+	})
+	return chunk, err
+}
+
+// Content reads the trace header lines and then the bytes as received.
+func (s *Store) Content(ctx context.Context, id queue.ID) (io.ReadCloser, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	g, err := s.home(id)
+	if err != nil {
+		return nil, err
+	}
+	m, err := g.message(id)
+	if err != nil {
+		return nil, err
+	}
+	if m.Purged {
+		return nil, fmt.Errorf("content of %s: %w", id, queue.ErrNotFound)
+	}
+	r := &contentReader{generation: g, message: m, sum: sha256.New()}
+	err = g.view(func(tx *bbolt.Tx) error {
+		r.rest = bytes.Clone(tx.Bucket(bucketTraces).Get([]byte(id)))
+		return nil
+	})
+	return r, err
+}
+
+// contentReader holds one chunk at a time and no transaction.
+type contentReader struct {
+	generation *generation
+	message    queue.Message
+	rest       []byte // of the trace or of a chunk
+	next       int    // number of the next chunk
+	size       int64  // read so far, without the trace
+	sum        hash.Hash
+}
+
+func (r *contentReader) Read(p []byte) (int, error) {
+	for len(r.rest) == 0 {
+		if r.size >= r.message.Size {
+			return 0, r.verdict()
+		}
+		chunk, err := r.generation.chunk(r.message.ID, r.next)
+		if err != nil {
+			return 0, err
+		}
+		if len(chunk) == 0 {
+			return 0, r.verdict()
+		}
+		r.next++
+		r.rest = chunk
+		r.size += int64(len(chunk))
+		r.sum.Write(chunk)
+	}
+	n := copy(p, r.rest)
+	r.rest = r.rest[n:]
+	return n, nil
+}
+
+// verdict is what follows the last byte.
+func (r *contentReader) verdict() error {
+	if r.size == r.message.Size && queue.Digest(r.sum.Sum(nil)) == r.message.Digest {
+		return io.EOF
+	}
+	return fmt.Errorf("content of %s: %w", r.message.ID, queue.ErrDamaged)
+}
+
+func (r *contentReader) Close() error { return nil }
+
+// draftReader reads the chunks of a draft and then what is in memory.
+type draftReader struct {
+	generation *generation
+	id         queue.ID
+	next       int
+	chunks     int
+	rest, last []byte
+}
+
+func (r *draftReader) Read(p []byte) (int, error) {
+	if len(r.rest) == 0 {
+		if err := r.advance(); err != nil {
+			return 0, err
+		}
+	}
+	n := copy(p, r.rest)
+	r.rest = r.rest[n:]
+	return n, nil
+}
+
+func (r *draftReader) advance() error {
+	if r.next == r.chunks {
+		r.rest, r.last = r.last, nil
+		if len(r.rest) == 0 {
+			return io.EOF
+		}
+		return nil
+	}
+	chunk, err := r.generation.chunk(r.id, r.next)
+	if err != nil {
+		return err
+	}
+	if len(chunk) == 0 {
+		return fmt.Errorf("draft %s has ended: %w", r.id, queue.ErrState)
+	}
+	r.next++
+	r.rest = chunk
+	return nil
+}
+
+func (r *draftReader) Close() error { return nil }

@@ -1,0 +1,143 @@
+package bolt
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"hash/crc32"
+	"time"
+
+	"github.com/mxkeep/mxkeep/queue"
+)
+
+// A record is a version byte, a checksum of the rest, and JSON. bbolt does not
+// checksum its pages.
+const (
+	recordVersion = 1
+	recordHeader  = 5
+)
+
+// counters are the part of the account that a generation holds.
+type counters struct {
+	Account  queue.Account                   `json:"account"`
+	Messages [queue.StateDelivered + 1]int64 `json:"messages"` // by state; final ones are not counted
+	Bytes    int64                           `json:"bytes"`    // of messages that are not final
+}
+
+// count adds the message (sign 1) or takes it out (sign -1).
+func (c *counters) count(m queue.Message, sign int64) {
+	for i := range m.Envelope.Recipients {
+		c.Account.Add(m.RecipientState(i), sign)
+	}
+	if state := m.State(); !state.Final() {
+		c.Messages[state] += sign
+		c.Bytes += sign * m.Size
+	}
+}
+
+func encode(value any) []byte {
+	body, err := json.Marshal(value)
+	if err != nil {
+		panic(err) // our own types have no value that JSON cannot write
+	}
+	record := make([]byte, recordHeader, recordHeader+len(body))
+	record[0] = recordVersion
+	binary.BigEndian.PutUint32(record[1:], crc32.ChecksumIEEE(body))
+	return append(record, body...)
+}
+
+func decode(raw []byte, into any) error {
+	if len(raw) < recordHeader {
+		return fmt.Errorf("record of %d bytes: %w", len(raw), queue.ErrDamaged)
+	}
+	if raw[0] != recordVersion {
+		return fmt.Errorf("record of version %d, this version reads %d", raw[0], recordVersion)
+	}
+	if crc32.ChecksumIEEE(raw[recordHeader:]) != binary.BigEndian.Uint32(raw[1:]) {
+		return fmt.Errorf("record differs from its checksum: %w", queue.ErrDamaged)
+	}
+	return json.Unmarshal(raw[recordHeader:], into)
+}
+
+func encodeMessage(m queue.Message) []byte { return encode(m) }
+
+func decodeMessage(id queue.ID, raw []byte) (m queue.Message, err error) {
+	if err := decode(raw, &m); err != nil {
+		return queue.Message{}, fmt.Errorf("%s: %w", id, err)
+	}
+	return m, nil
+}
+
+// encodeEntry writes a ledger line; its sequence number is the key.
+func encodeEntry(e queue.Entry) []byte {
+	e.Seq = 0
+	return encode(e)
+}
+
+func decodeEntry(key, raw []byte) (e queue.Entry, err error) {
+	e.Seq = binary.BigEndian.Uint64(key)
+	if err := decode(raw, &e); err != nil {
+		return queue.Entry{}, fmt.Errorf("ledger line %d: %w", e.Seq, err)
+	}
+	e.Seq = binary.BigEndian.Uint64(key)
+	return e, nil
+}
+
+func encodeCounters(c counters) []byte { return encode(c) }
+
+func decodeCounters(raw []byte) (c counters, err error) {
+	if raw == nil {
+		return c, nil
+	}
+	if err := decode(raw, &c); err != nil {
+		return c, fmt.Errorf("counters: %w", err)
+	}
+	return c, nil
+}
+
+func sequenceKey(seq uint64) []byte { return binary.BigEndian.AppendUint64(nil, seq) }
+
+func chunkKey(id queue.ID, number int) []byte {
+	return binary.BigEndian.AppendUint32([]byte(id), uint32(number))
+}
+
+// duePrefix begins the keys of an upstream.
+func duePrefix(upstream string) []byte {
+	return append(binary.AppendUvarint(nil, uint64(len(upstream))), upstream...)
+}
+
+// dueTime extends the prefix so that keys sort by time.
+func dueTime(prefix []byte, at time.Time) []byte {
+	key := binary.BigEndian.AppendUint64(prefix, uint64(at.Unix())^1<<63)
+	return binary.BigEndian.AppendUint32(key, uint32(at.Nanosecond()))
+}
+
+func dueKey(m queue.Message) []byte {
+	return append(dueTime(duePrefix(m.Envelope.Upstream), m.NextAttempt), m.ID...)
+}
+
+// The value of a due key: what the key does not say, in the order of the struct.
+func encodeSummary(s queue.Summary) []byte {
+	v := binary.AppendVarint(nil, s.AcceptedAt.Unix())
+	v = binary.AppendVarint(v, int64(s.AcceptedAt.Nanosecond()))
+	v = binary.AppendVarint(v, int64(s.Recipients))
+	v = binary.AppendVarint(v, s.Size)
+	v = binary.AppendVarint(v, int64(s.Attempts))
+	return append(v, s.Domain...)
+}
+
+func decodeSummary(key, value []byte) (queue.Summary, error) {
+	const tail = 8 + 4 + 12 // time and ID
+	var numbers [5]int64
+	for i := range numbers {
+		n, size := binary.Varint(value)
+		if size <= 0 || len(key) < tail {
+			return queue.Summary{}, fmt.Errorf("due entry %q: %w", key, queue.ErrDamaged)
+		}
+		numbers[i], value = n, value[size:]
+	}
+	key = key[len(key)-tail:]
+	due := time.Unix(int64(binary.BigEndian.Uint64(key)^1<<63), int64(binary.BigEndian.Uint32(key[8:])))
+	return queue.Summary{ID: queue.ID(key[12:]), Due: due.UTC(), AcceptedAt: time.Unix(numbers[0], numbers[1]).UTC(),
+		Recipients: int(numbers[2]), Size: numbers[3], Attempts: int(numbers[4]), Domain: string(value)}, nil
+}

@@ -1,0 +1,318 @@
+package bolt
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+
+	"github.com/mxkeep/mxkeep/queue"
+)
+
+// format is the version of the layout of buckets and keys.
+const format = 1
+
+const unfinishedSuffix = ".unfinished"
+
+var errInUse = errors.New("in use by another process")
+
+// Names of buckets, and of keys in meta and counters.
+var (
+	bucketMeta     = []byte("meta")
+	bucketCounters = []byte("counters")
+	bucketLive     = []byte("live")
+	bucketTrash    = []byte("trash")
+	bucketDone     = []byte("done")
+	bucketTraces   = []byte("traces")
+	bucketContent  = []byte("content")
+	bucketDrafts   = []byte("drafts")
+	bucketDue      = []byte("due")
+	bucketCauses   = []byte("causes")
+	bucketLedger   = []byte("ledger")
+
+	keyFormat  = []byte("format")
+	keyCreated = []byte("created")
+	keyLastID  = []byte("last")
+	keyAccount = []byte("account")
+	keyBytes   = []byte("b") // the only key of a chunk's bucket
+)
+
+func buckets() [][]byte {
+	return [][]byte{bucketMeta, bucketCounters, bucketLive, bucketTrash, bucketDone, bucketTraces,
+		bucketContent, bucketDrafts, bucketDue, bucketCauses, bucketLedger}
+}
+
+// shelves are the buckets with records.
+func shelves() [][]byte { return [][]byte{bucketLive, bucketTrash, bucketDone} }
+
+// generation is one file. Its committer is the only one that writes to it.
+type generation struct {
+	store   *Store
+	number  int
+	db      *bbolt.DB
+	created time.Time
+	lastID  queue.ID // given when the file was last written, as of opening
+	lastSeq uint64   // of the ledger, as of opening
+
+	now atomic.Pointer[standing]
+
+	sending   sync.RWMutex // held for writing by close alone
+	closed    bool
+	changes   chan *change
+	committed chan struct{} // closed when the committer has ended
+}
+
+// standing is what is known of a generation without reading its file.
+type standing struct {
+	counters counters
+	ids      span
+	size     int64 // bytes in use
+}
+
+// span is the smallest range with all IDs of a generation.
+type span struct{ first, last queue.ID }
+
+func (s span) contains(id queue.ID) bool { return s.first != "" && s.first <= id && id <= s.last }
+
+func (s span) with(id queue.ID) span {
+	if s.first == "" {
+		return span{id, id}
+	}
+	return span{min(s.first, id), max(s.last, id)}
+}
+
+func (g *generation) name() string { return generationName(g.number) }
+
+func (g *generation) standing() *standing { return g.now.Load() }
+
+func generationName(number int) string { return fmt.Sprintf("gen-%06d.db", number) }
+
+// generationNumbers lists the files in dir, oldest first.
+func generationNumbers(dir string) ([]int, error) {
+	paths, err := filepath.Glob(filepath.Join(dir, "gen-*.db"))
+	if err != nil {
+		return nil, err
+	}
+	var numbers []int
+	for _, path := range paths {
+		var n int
+		if _, err := fmt.Sscanf(filepath.Base(path), "gen-%d.db", &n); err != nil || generationName(n) != filepath.Base(path) {
+			return nil, fmt.Errorf("%s: not the name of a generation", path)
+		}
+		numbers = append(numbers, n)
+	}
+	slices.Sort(numbers)
+	return numbers, nil
+}
+
+func (s *Store) boltOptions() *bbolt.Options {
+	return &bbolt.Options{Timeout: s.options.LockTimeout, FreelistType: bbolt.FreelistMapType, NoStatistics: true,
+		// Address space only: a file that outgrows its mapping stops all readers.
+		InitialMmapSize: int(2 * s.options.GenerationSize)}
+}
+
+// createGeneration makes an empty file. It gets its name only when it is
+// complete and synced: power lost during bbolt's first writes ruins a file.
+func createGeneration(s *Store, number int) error {
+	path := filepath.Join(s.dir, generationName(number))
+	unfinished := path + unfinishedSuffix
+	db, err := bbolt.Open(unfinished, 0o600, s.boltOptions())
+	if err != nil {
+		return plain(err)
+	}
+	err = db.Update(func(tx *bbolt.Tx) error {
+		for _, name := range buckets() {
+			if _, err := tx.CreateBucket(name); err != nil {
+				return err
+			}
+		}
+		meta := tx.Bucket(bucketMeta)
+		return errors.Join(meta.Put(keyFormat, []byte{format}), meta.Put(keyLastID, []byte(s.lastID)),
+			meta.Put(keyCreated, []byte(time.Now().UTC().Format(time.RFC3339Nano))))
+	})
+	if err := errors.Join(err, db.Close()); err != nil {
+		return plain(err)
+	}
+	if err := os.Rename(unfinished, path); err != nil {
+		return err
+	}
+	return syncFolder(s.dir)
+}
+
+// openGeneration opens a file and starts its committer.
+func openGeneration(s *Store, number int) (*generation, error) {
+	g := &generation{store: s, number: number, changes: make(chan *change, maxBatch), committed: make(chan struct{})}
+	path := filepath.Join(s.dir, g.name())
+	if _, err := os.Stat(path); err != nil { // bbolt would make it
+		return nil, err
+	}
+	var err error
+	if g.db, err = bbolt.Open(path, 0o600, s.boltOptions()); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, plain(err))
+	}
+	err = g.db.View(g.load)
+	if err == nil {
+		err = g.removeDrafts()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, errors.Join(plain(err), g.db.Close()))
+	}
+	go g.commitAll()
+	return g, nil
+}
+
+// load reads what is known of the file without looking at its mail.
+func (g *generation) load(tx *bbolt.Tx) error {
+	meta := tx.Bucket(bucketMeta)
+	if meta == nil {
+		return errors.New("not a queue file")
+	}
+	if f := meta.Get(keyFormat); len(f) != 1 || f[0] != format {
+		return fmt.Errorf("has format %d; this version reads format %d: use the version that wrote it, or a newer one", f, format)
+	}
+	for _, name := range buckets() {
+		if tx.Bucket(name) == nil {
+			return fmt.Errorf("bucket %s is missing", name)
+		}
+	}
+	var err error
+	if g.created, err = time.Parse(time.RFC3339Nano, string(meta.Get(keyCreated))); err != nil {
+		return err
+	}
+	g.lastID = queue.ID(meta.Get(keyLastID))
+	if k, _ := tx.Bucket(bucketLedger).Cursor().Last(); k != nil {
+		g.lastSeq = binary.BigEndian.Uint64(k)
+	}
+	now := &standing{size: tx.Size()}
+	for _, name := range shelves() {
+		c := tx.Bucket(name).Cursor()
+		if first, _ := c.First(); first != nil {
+			last, _ := c.Last()
+			now.ids = now.ids.with(queue.ID(first)).with(queue.ID(last))
+		}
+	}
+	now.counters, err = decodeCounters(tx.Bucket(bucketCounters).Get(keyAccount))
+	g.now.Store(now)
+	return err
+}
+
+// removeDrafts removes chunks of messages that were never committed: the
+// process ended while they were received.
+func (g *generation) removeDrafts() error {
+	page, err := g.page([][]byte{bucketDrafts}, nil, nil)
+	if err != nil || len(page) == 0 {
+		return err
+	}
+	err = g.db.Update(func(tx *bbolt.Tx) error {
+		for _, p := range page {
+			if err := removeContent(tx, queue.ID(p.key)); err != nil {
+				return err
+			}
+			if err := tx.Bucket(bucketDrafts).Delete(p.key); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return g.removeDrafts() // the next page
+}
+
+// isFull reports whether the next generation should take over.
+func (g *generation) isFull(now time.Time) bool {
+	standing := g.standing()
+	return standing.size >= g.store.options.GenerationSize ||
+		standing.ids.first != "" && now.Sub(g.created) >= g.store.options.GenerationAge
+}
+
+// view reads the file. No transaction may be open while a caller is busy.
+func (g *generation) view(read func(*bbolt.Tx) error) error { return plain(g.db.View(read)) }
+
+// has reports whether the message is here.
+func (g *generation) has(id queue.ID) (has bool, err error) {
+	err = g.view(func(tx *bbolt.Tx) error {
+		_, raw := findRecord(tx, id)
+		has = raw != nil
+		return nil
+	})
+	return has, err
+}
+
+// findRecord returns the shelf and the bytes of a record, which are valid
+// within the transaction; nil if there is none.
+func findRecord(tx *bbolt.Tx, id queue.ID) (shelf, raw []byte) {
+	for _, name := range shelves() {
+		if raw := tx.Bucket(name).Get([]byte(id)); raw != nil {
+			return name, raw
+		}
+	}
+	return nil, nil
+}
+
+// message reads one record.
+func (g *generation) message(id queue.ID) (queue.Message, error) {
+	var raw []byte
+	err := g.view(func(tx *bbolt.Tx) error {
+		_, found := findRecord(tx, id)
+		raw = bytes.Clone(found)
+		return nil
+	})
+	if err != nil {
+		return queue.Message{}, err
+	}
+	if raw == nil {
+		return queue.Message{}, fmt.Errorf("%s: %w", id, queue.ErrNotFound)
+	}
+	return decodeMessage(id, raw)
+}
+
+// close waits for the changes that were begun.
+func (g *generation) close() error {
+	g.sending.Lock()
+	g.closed = true
+	g.sending.Unlock()
+	close(g.changes)
+	<-g.committed
+	return plain(g.db.Close())
+}
+
+// plain takes bbolt's types out of an error.
+func plain(err error) error {
+	var number syscall.Errno
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, bolterrors.ErrDatabaseNotOpen):
+		return queue.ErrClosed
+	case errors.Is(err, bolterrors.ErrTimeout):
+		return errInUse
+	case isOurs(err):
+		return err
+	case errors.As(err, &number):
+		return fmt.Errorf("%s: %w", err.Error(), number)
+	}
+	return errors.New(err.Error())
+}
+
+// isOurs reports whether a caller can decide on the error: such an error of
+// one change does not fail the others of its transaction.
+func isOurs(err error) bool {
+	for _, known := range []error{queue.ErrNotFound, queue.ErrStale, queue.ErrExists, queue.ErrState, queue.ErrDamaged, queue.ErrClosed} {
+		if errors.Is(err, known) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,246 @@
+package bolt
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"iter"
+	"slices"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/mxkeep/mxkeep/queue"
+)
+
+// pageLength is how many pairs one transaction reads.
+const pageLength = 64
+
+// pair is a key and its value, copied.
+type pair struct{ key, value []byte }
+
+// page reads the pairs of some buckets in order of their keys, after one key
+// and before another; nil is open.
+func (g *generation) page(names [][]byte, after, end []byte) (page []pair, err error) {
+	type position struct {
+		cursor     *bbolt.Cursor
+		key, value []byte
+	}
+	err = g.view(func(tx *bbolt.Tx) error {
+		var open []*position
+		for _, name := range names {
+			p := &position{cursor: tx.Bucket(name).Cursor()}
+			p.key, p.value = p.cursor.Seek(after)
+			if p.key != nil && bytes.Equal(p.key, after) {
+				p.key, p.value = p.cursor.Next()
+			}
+			open = append(open, p)
+		}
+		for len(page) < pageLength {
+			open = slices.DeleteFunc(open, func(p *position) bool {
+				return p.key == nil || end != nil && bytes.Compare(p.key, end) >= 0
+			})
+			if len(open) == 0 {
+				break
+			}
+			first := slices.MinFunc(open, func(a, b *position) int { return bytes.Compare(a.key, b.key) })
+			page = append(page, pair{bytes.Clone(first.key), bytes.Clone(first.value)})
+			first.key, first.value = first.cursor.Next()
+		}
+		return nil
+	})
+	return page, err
+}
+
+// source reads pairs of one generation page by page.
+type source struct {
+	generation *generation
+	buckets    [][]byte
+	after, end []byte
+	rest       []pair
+	ended      bool
+}
+
+func (g *generation) source(buckets [][]byte, after, end []byte) *source {
+	return &source{generation: g, buckets: buckets, after: after, end: end}
+}
+
+// fill reads the next page if there is nothing left of the one before.
+func (s *source) fill() error {
+	if len(s.rest) > 0 || s.ended {
+		return nil
+	}
+	page, err := s.generation.page(s.buckets, s.after, s.end)
+	if err != nil {
+		return err
+	}
+	s.rest, s.ended = page, len(page) < pageLength
+	if len(page) > 0 {
+		s.after = page[len(page)-1].key
+	}
+	return nil
+}
+
+// merge yields the pairs of all sources in order of their keys. Where a key is
+// in two, the later source wins.
+func merge(ctx context.Context, sources []*source) iter.Seq2[pair, error] {
+	return func(yield func(pair, error) bool) {
+		for {
+			var first *source
+			for _, s := range sources {
+				err := ctx.Err()
+				if err == nil {
+					err = s.fill()
+				}
+				if err != nil {
+					yield(pair{}, err)
+					return
+				}
+				if len(s.rest) > 0 && (first == nil || bytes.Compare(s.rest[0].key, first.rest[0].key) <= 0) {
+					first = s
+				}
+			}
+			if first == nil {
+				return
+			}
+			p := first.rest[0]
+			for _, s := range sources {
+				if len(s.rest) > 0 && bytes.Equal(s.rest[0].key, p.key) {
+					s.rest = s.rest[1:]
+				}
+			}
+			if !yield(p, nil) {
+				return
+			}
+		}
+	}
+}
+
+// sources opens the same range of every generation.
+func (s *Store) sources(buckets [][]byte, after, end []byte) ([]*source, error) {
+	all, err := s.all()
+	if err != nil {
+		return nil, err
+	}
+	var sources []*source
+	for _, g := range all {
+		sources = append(sources, g.source(buckets, after, end))
+	}
+	return sources, nil
+}
+
+// Due lists what is due for the upstream at now, earliest first.
+func (s *Store) Due(ctx context.Context, upstream string, now time.Time) iter.Seq2[queue.Summary, error] {
+	return func(yield func(queue.Summary, error) bool) {
+		sources, err := s.sources([][]byte{bucketDue}, duePrefix(upstream), dueTime(duePrefix(upstream), now.Add(1)))
+		if err != nil {
+			yield(queue.Summary{}, err)
+			return
+		}
+		for p, err := range merge(ctx, sources) {
+			var summary queue.Summary
+			if err == nil {
+				summary, err = decodeSummary(p.key, p.value)
+			}
+			if !yield(summary, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// Message returns one message.
+func (s *Store) Message(ctx context.Context, id queue.ID) (queue.Message, error) {
+	if err := ctx.Err(); err != nil {
+		return queue.Message{}, err
+	}
+	g, err := s.home(id)
+	if err != nil {
+		return queue.Message{}, err
+	}
+	return g.message(id)
+}
+
+// Messages lists what matches, in order of ID.
+func (s *Store) Messages(ctx context.Context, f queue.Filter) iter.Seq2[queue.Message, error] {
+	return func(yield func(queue.Message, error) bool) {
+		found := 0
+		for m, err := range s.candidates(ctx, f) {
+			if err == nil && !f.Match(m, time.Now()) {
+				continue
+			}
+			if !yield(m, err) || err != nil {
+				return
+			}
+			if found++; found == f.Limit {
+				return
+			}
+		}
+	}
+}
+
+// candidates lists what the filter may choose.
+func (s *Store) candidates(ctx context.Context, f queue.Filter) iter.Seq2[queue.Message, error] {
+	if len(f.IDs) > 0 {
+		return s.byID(ctx, f.IDs)
+	}
+	buckets := [][]byte{bucketLive}
+	if slices.ContainsFunc(f.States, queue.State.Final) {
+		buckets = shelves()
+	}
+	return func(yield func(queue.Message, error) bool) {
+		sources, err := s.sources(buckets, nil, nil)
+		if err != nil {
+			yield(queue.Message{}, err)
+			return
+		}
+		for p, err := range merge(ctx, sources) {
+			var m queue.Message
+			if err == nil {
+				m, err = decodeMessage(queue.ID(p.key), p.value)
+			}
+			if !yield(m, err) {
+				return
+			}
+		}
+	}
+}
+
+func (s *Store) byID(ctx context.Context, ids []queue.ID) iter.Seq2[queue.Message, error] {
+	ids = slices.Clone(ids)
+	slices.Sort(ids)
+	return func(yield func(queue.Message, error) bool) {
+		for _, id := range slices.Compact(ids) {
+			m, err := s.Message(ctx, id)
+			if errors.Is(err, queue.ErrNotFound) {
+				continue
+			}
+			if !yield(m, err) {
+				return
+			}
+		}
+	}
+}
+
+// Ledger lists lines in the order in which they were written.
+func (s *Store) Ledger(ctx context.Context, f queue.LedgerFilter) iter.Seq2[queue.Entry, error] {
+	return func(yield func(queue.Entry, error) bool) {
+		sources, err := s.sources([][]byte{bucketLedger}, nil, nil)
+		if err != nil {
+			yield(queue.Entry{}, err)
+			return
+		}
+		for p, err := range merge(ctx, sources) {
+			var e queue.Entry
+			if err == nil {
+				e, err = decodeEntry(p.key, p.value)
+			}
+			if err == nil && !f.Match(e) {
+				continue
+			}
+			if !yield(e, err) || err != nil {
+				return
+			}
+		}
+	}
+}
