@@ -1,0 +1,171 @@
+// Package admin is how people and scripts reach a running relay: HTTP and JSON
+// over a Unix socket, with one handler and one client.
+//
+// Guarantees: reading changes nothing, save that reading content leaves a
+// ledger line; nothing is changed without a selection; every change names its
+// actor, whom the kernel tells us. The state of the relay is computed in one
+// place, Server.Status, for whoever shows it.
+//
+// On failure: a request that was not understood changes nothing. A change is
+// made message by message; its answer says how many were done, and which had
+// left meanwhile. A listing that breaks off ends with an error instead of its
+// summary.
+package admin
+
+import (
+	"context"
+	"io"
+	"iter"
+	"sync"
+	"time"
+
+	"github.com/mxkeep/mxkeep/health"
+	"github.com/mxkeep/mxkeep/queue"
+)
+
+// Store is what admin needs of a queue.Store.
+type Store interface {
+	Message(ctx context.Context, id queue.ID) (queue.Message, error)
+	Messages(ctx context.Context, f queue.Filter) iter.Seq2[queue.Message, error]
+	Content(ctx context.Context, id queue.ID) (io.ReadCloser, error)
+	Amend(ctx context.Context, a queue.Amendment) error
+	Note(ctx context.Context, e queue.Entry) error
+	Ledger(ctx context.Context, f queue.LedgerFilter) iter.Seq2[queue.Entry, error]
+	Stats(ctx context.Context) (queue.Stats, error)
+}
+
+// Options are the parts that a Server shows and steers.
+type Options struct {
+	Store     Store
+	Upstreams []Upstream
+	Inbound   Inbound
+	Keep      queue.Keep
+	Version   string
+	Started   time.Time
+	Ready     func() error // nil when mail is accepted; a primary that is down does not matter
+}
+
+// Upstream is one primary as admin sees it. Every func may be called concurrently.
+type Upstream struct {
+	Name        string
+	Domains     []string
+	Hosts       []string // as configured
+	Status      func() health.Status
+	Recent      func() []health.Signal // the newest last
+	Transitions func() []Transition    // the newest last
+	NextProbe   func() time.Time       // zero if it is not known
+
+	// Override wins over the monitor until it ends; nil ends the one there is.
+	Override func(*health.Override) error
+	// Probe has one dialogue with each address, and says it line by line.
+	Probe func(ctx context.Context, recipient string, say func(line string)) ([]health.Signal, error)
+
+	Delivery func() Delivery
+	Pause    func(Pause) error
+	Resume   func() error
+}
+
+// Transition is a change of what is thought of an upstream.
+type Transition struct {
+	At       time.Time
+	From, To health.State
+	Why      string // may quote a remote server
+}
+
+// Delivery is how fast an upstream is being given mail.
+type Delivery struct {
+	InFlight int // attempts that run
+	Window   int // at most so many at a time, now
+	Paused   Pause
+}
+
+// Inbound is the side that accepts mail.
+type Inbound struct {
+	Stats  func() InboundStats
+	Pause  func(Pause) error
+	Resume func() error
+}
+
+// InboundStats counts since the start.
+type InboundStats struct {
+	Sessions int              // open now
+	Accepted int64            // messages taken into custody
+	Refused  map[string]int64 // transactions and sessions by reason
+	Refusing string           // why nothing can be stored now, for example that the disk is full; "" if it can
+	Paused   Pause
+}
+
+// Pause is a person's decision to stop for a time. The zero Pause is none.
+type Pause struct {
+	Until         time.Time
+	Actor, Reason string
+}
+
+// Active reports whether the pause goes on at now.
+func (p Pause) Active(now time.Time) bool { return now.Before(p.Until) }
+
+// Server answers the requests of operators. Make it with New.
+type Server struct {
+	options Options
+	rates   rates
+}
+
+// New makes a Server. Store, Ready, and every func of an Upstream and of Inbound must be set.
+func New(o Options) *Server { return &Server{options: o} }
+
+// sample is what the counters said at one instant.
+type sample struct {
+	at                  time.Time
+	accepted, delivered int64
+}
+
+// rates keeps the samples of the last minutes.
+type rates struct {
+	mu      sync.Mutex
+	samples []sample // the oldest first
+}
+
+const (
+	sampleEvery = 10 * time.Second
+	sampleSpan  = 5 * time.Minute
+)
+
+// add keeps a sample and forgets those that are too old.
+func (r *rates) add(s sample) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for len(r.samples) > 0 && s.at.Sub(r.samples[0].at) > sampleSpan {
+		r.samples = r.samples[1:]
+	}
+	r.samples = append(r.samples, s)
+}
+
+// perMinute is how many recipients a minute came and went; ok is false before
+// there are two samples. The lock is held only to look.
+func (r *rates) perMinute() (in, out float64, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.samples) < 2 {
+		return 0, 0, false
+	}
+	first, last := r.samples[0], r.samples[len(r.samples)-1]
+	minutes := last.at.Sub(first.at).Minutes()
+	return float64(last.accepted-first.accepted) / minutes, float64(last.delivered-first.delivered) / minutes, true
+}
+
+// Watch samples the counters until ctx ends. A store that cannot be read is
+// shown by Status; here it leaves a gap.
+func (s *Server) Watch(ctx context.Context) {
+	tick := time.NewTicker(sampleEvery)
+	defer tick.Stop()
+	for {
+		if stats, err := s.options.Store.Stats(ctx); err == nil {
+			s.rates.add(sample{time.Now(), stats.Account.Accepted, stats.Account.Delivered})
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}

@@ -1,0 +1,245 @@
+package admin
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+)
+
+// ErrUnreachable is wrapped when no relay answers on the socket, or it may not be opened.
+var ErrUnreachable = errors.New("no answer on the control socket")
+
+// ErrCutOff is wrapped when an answer broke off before its end.
+var ErrCutOff = errors.New("the answer broke off")
+
+// answerTimeout is how long a relay may think before it begins to answer a
+// request that changes nothing.
+const answerTimeout = 30 * time.Second
+
+// Client asks a relay over its control socket. Its methods may be called
+// concurrently. They return *Error for what the relay did not do, and wrap
+// ErrUnreachable or ErrCutOff for what did not get through.
+type Client struct {
+	socket        string
+	brisk, steady *http.Client // with and without answerTimeout
+}
+
+// NewClient makes a client of the control socket. It connects when it is asked.
+func NewClient(socket string) *Client {
+	transport := func(wait time.Duration) *http.Client {
+		return &http.Client{Transport: &http.Transport{
+			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+			},
+			ResponseHeaderTimeout: wait,
+			MaxIdleConns:          1,
+			IdleConnTimeout:       time.Minute,
+		}}
+	}
+	return &Client{socket: socket, brisk: transport(answerTimeout), steady: transport(0)}
+}
+
+// Status asks for the snapshot of the relay.
+func (c *Client) Status(ctx context.Context) (st Status, err error) {
+	return st, c.get(ctx, "status", &st)
+}
+
+// Ready returns nil if the relay accepts mail.
+func (c *Client) Ready(ctx context.Context) error {
+	return c.get(ctx, "ready", &Ready{})
+}
+
+// List calls each with every message of the listing.
+func (c *Client) List(ctx context.Context, request ListRequest, each func(Message) error) (sum Summary, err error) {
+	complete := false
+	err = c.stream(ctx, http.MethodPost, "queue/list", request, func(schema string, line []byte) error {
+		if schema == SchemaSummary {
+			complete = true
+			return json.Unmarshal(line, &sum)
+		}
+		return decode(line, each)
+	})
+	if err == nil && !complete {
+		err = fmt.Errorf("listing without its end: %w", ErrCutOff)
+	}
+	return sum, err
+}
+
+// Message asks for one message, by its id or the beginning of one.
+func (c *Client) Message(ctx context.Context, id string) (m Message, err error) {
+	return m, c.get(ctx, "queue/"+url.PathEscape(id), &m)
+}
+
+// Content copies the headers or the raw content of a message to w.
+func (c *Client) Content(ctx context.Context, id, part string, w io.Writer) error {
+	response, err := c.do(ctx, c.brisk, http.MethodGet, "queue/"+url.PathEscape(id)+"/content?part="+part, nil)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if _, err := io.Copy(w, answered{response.Body}); err != nil {
+		return err
+	}
+	if code := response.Trailer.Get(trailerError); code != "" {
+		return fail(code, "the content of %s could not be read to its end", id)
+	}
+	return nil
+}
+
+// answered tells an answer that broke off from a writer that failed.
+type answered struct{ io.Reader }
+
+func (a answered) Read(p []byte) (int, error) {
+	n, err := a.Reader.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = errors.Join(ErrCutOff, err)
+	}
+	return n, err
+}
+
+// Shape asks for the age shape of the queue.
+func (c *Client) Shape(ctx context.Context, request ShapeRequest) (shape Shape, err error) {
+	return shape, c.post(ctx, c.brisk, "queue/stats", request, &shape)
+}
+
+// Change changes messages, or says what would change. It takes the time it needs.
+func (c *Client) Change(ctx context.Context, request ChangeRequest) (change Change, err error) {
+	return change, c.post(ctx, c.steady, "queue/change", request, &change)
+}
+
+// Trace calls line with each ledger line about the query, and message with
+// each message they name that is still known.
+func (c *Client) Trace(ctx context.Context, query string, limit int, line func(Entry) error, message func(Message) error) error {
+	path := "trace?" + url.Values{"q": {query}, "limit": {strconv.Itoa(limit)}}.Encode()
+	return c.stream(ctx, http.MethodGet, path, nil, func(schema string, text []byte) error {
+		if schema == SchemaEntry {
+			return decode(text, line)
+		}
+		return decode(text, message)
+	})
+}
+
+// Health calls each with every upstream and its evidence.
+func (c *Client) Health(ctx context.Context, each func(UpstreamReport) error) error {
+	return c.stream(ctx, http.MethodGet, "health", nil, func(_ string, line []byte) error {
+		return decode(line, each)
+	})
+}
+
+// Probe has one dialogue with the upstream now.
+func (c *Client) Probe(ctx context.Context, request ProbeRequest) (report ProbeReport, err error) {
+	return report, c.post(ctx, c.steady, "health/probe", request, &report)
+}
+
+// Override sets or ends an override.
+func (c *Client) Override(ctx context.Context, request OverrideRequest) (did Switch, err error) {
+	return did, c.post(ctx, c.brisk, "health/override", request, &did)
+}
+
+// Pause stops accepting or delivering for a time.
+func (c *Client) Pause(ctx context.Context, request PauseRequest) (did Switch, err error) {
+	return did, c.post(ctx, c.brisk, "pause", request, &did)
+}
+
+// Resume ends a pause.
+func (c *Client) Resume(ctx context.Context, request ResumeRequest) (did Switch, err error) {
+	return did, c.post(ctx, c.brisk, "resume", request, &did)
+}
+
+func (c *Client) get(ctx context.Context, path string, answer any) error {
+	response, err := c.do(ctx, c.brisk, http.MethodGet, path, nil)
+	return receiveOne(response, err, answer)
+}
+
+func (c *Client) post(ctx context.Context, via *http.Client, path string, request, answer any) error {
+	response, err := c.do(ctx, via, http.MethodPost, path, request)
+	return receiveOne(response, err, answer)
+}
+
+// receiveOne reads an answer of one document.
+func receiveOne(response *http.Response, err error, answer any) error {
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if err := json.NewDecoder(response.Body).Decode(answer); err != nil {
+		return errors.Join(ErrCutOff, err)
+	}
+	return nil
+}
+
+// do sends a request. An answer that is no success becomes an *Error.
+func (c *Client) do(ctx context.Context, via *http.Client, method, path string, request any) (*http.Response, error) {
+	var body []byte
+	if request != nil {
+		var err error
+		if body, err = json.Marshal(request); err != nil {
+			return nil, err
+		}
+	}
+	sent, err := http.NewRequestWithContext(ctx, method, "http://mxkeep/v1/"+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	response, err := via.Do(sent)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		return nil, fmt.Errorf("%w %s: %w", ErrUnreachable, c.socket, errors.Unwrap(err))
+	}
+	if response.StatusCode == http.StatusOK {
+		return response, nil
+	}
+	defer response.Body.Close()
+	refusal := &Error{}
+	if err := json.NewDecoder(response.Body).Decode(refusal); err != nil || refusal.Schema != SchemaError {
+		return nil, fmt.Errorf("status %d without an error we know: %w", response.StatusCode, ErrCutOff)
+	}
+	return nil, refusal
+}
+
+// stream calls each with every line of an answer. A line that is an error ends it.
+func (c *Client) stream(ctx context.Context, method, path string, request any, each func(schema string, line []byte) error) error {
+	response, err := c.do(ctx, c.brisk, method, path, request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	for lines := json.NewDecoder(response.Body); ; {
+		var line json.RawMessage
+		if err := lines.Decode(&line); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return errors.Join(ErrCutOff, err, ctx.Err())
+		}
+		var head struct{ Schema string }
+		if err := json.Unmarshal(line, &head); err != nil {
+			return errors.Join(ErrCutOff, err)
+		}
+		if head.Schema == SchemaError {
+			refusal := &Error{}
+			return cmp.Or(json.Unmarshal(line, refusal), error(refusal))
+		}
+		if err := each(head.Schema, line); err != nil {
+			return err
+		}
+	}
+}
+
+func decode[T any](line []byte, each func(T) error) error {
+	var v T
+	if err := json.Unmarshal(line, &v); err != nil {
+		return errors.Join(ErrCutOff, err)
+	}
+	return each(v)
+}

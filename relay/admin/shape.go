@@ -1,0 +1,145 @@
+package admin
+
+import (
+	"cmp"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/mxkeep/mxkeep/queue"
+)
+
+// ageLimits are the upper ends of the columns of a Shape, in minutes. Each is
+// twice the one before, so that a steady flow grows from left to right.
+var ageLimits = []int{5, 10, 20, 40, 80, 160, 320}
+
+const (
+	maxRows = 10000 // names told apart; senders choose some of them
+	others  = "(others)"
+)
+
+// shapeNames says what a message is counted under.
+var shapeNames = map[string]func(queue.Message) string{
+	"domain": queue.Message.Domain,
+	"from": func(m queue.Message) string {
+		path := strings.ToLower(m.Envelope.ReversePath)
+		if path == "" {
+			return "<>"
+		}
+		return path[strings.LastIndexByte(path, '@')+1:]
+	},
+	"reply":  lastReply,
+	"client": func(m queue.Message) string { return cmp.Or(m.Envelope.Origin.Address, "(unknown)") },
+	"state":  func(m queue.Message) string { return m.State().String() },
+}
+
+// lastReply is the reply that the first recipient with one got last.
+func lastReply(m queue.Message) string {
+	for _, r := range m.Envelope.Recipients {
+		if r.Last.Reply != (queue.Reply{}) {
+			return r.Last.Reply.String()
+		}
+	}
+	return "(none yet)"
+}
+
+// shape counts messages by age, and by why they wait.
+func (s *Server) shape(r *http.Request) (any, error) {
+	var request ShapeRequest
+	if err := read(r, &request); err != nil {
+		return nil, err
+	}
+	by := cmp.Or(request.By, "domain")
+	name, ok := shapeNames[by]
+	if !ok {
+		return nil, fail(CodeBadRequest, "cannot count by %q (there are domain from reply client state)", by)
+	}
+	filter, err := queue.ParseFilter(request.Where)
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	closed := s.gates(now)
+	all, rows, why := newRow("all"), map[string]*Row{}, map[string]int{}
+	for m, err := range s.options.Store.Messages(r.Context(), filter) {
+		if err != nil {
+			return nil, err
+		}
+		column := ageColumn(now.Sub(m.AcceptedAt))
+		all.count(column)
+		rowOf(rows, name(m)).count(column)
+		reason := whyItWaits(m, closed, now)
+		if _, known := why[reason]; !known && len(why) >= maxRows {
+			reason = others
+		}
+		why[reason]++
+	}
+	shape := Shape{Schema: SchemaShape, By: by, LimitMinutes: ageLimits, All: *all, Rows: []Row{}, Why: []Reason{}}
+	for _, row := range rows {
+		shape.Rows = append(shape.Rows, *row)
+	}
+	for text, n := range why {
+		shape.Why = append(shape.Why, Reason{text, n})
+	}
+	slices.SortFunc(shape.Rows, func(a, b Row) int { return cmp.Or(cmp.Compare(b.Total, a.Total), cmp.Compare(a.Name, b.Name)) })
+	slices.SortFunc(shape.Why, func(a, b Reason) int {
+		return cmp.Or(cmp.Compare(b.Messages, a.Messages), cmp.Compare(a.Text, b.Text))
+	})
+	return shape, nil
+}
+
+func newRow(name string) *Row { return &Row{Name: name, Ages: make([]int, len(ageLimits)+1)} }
+
+func (r *Row) count(column int) {
+	r.Total++
+	r.Ages[column]++
+}
+
+// rowOf finds the row of a name. When there are too many names, new ones share a row.
+func rowOf(rows map[string]*Row, name string) *Row {
+	if row, ok := rows[name]; ok {
+		return row
+	}
+	if len(rows) >= maxRows {
+		name = others
+	}
+	if rows[name] == nil {
+		rows[name] = newRow(name)
+	}
+	return rows[name]
+}
+
+func ageColumn(age time.Duration) int {
+	for i, limit := range ageLimits {
+		if age < time.Duration(limit)*time.Minute {
+			return i
+		}
+	}
+	return len(ageLimits)
+}
+
+// whyItWaits says in words why a message has not left yet.
+func whyItWaits(m queue.Message, closed gates, now time.Time) string {
+	reason, _ := next(m, closed, now)
+	switch reason {
+	case "held":
+		return "held: " + m.Held
+	case "refused":
+		return "refused and kept: " + lastReply(m)
+	case "active":
+		return "being delivered now"
+	case "none":
+		return "does not wait: " + m.State().String()
+	}
+	if m.State() == queue.StateDeferred {
+		return lastReply(m)
+	}
+	return map[string]string{
+		"on_recovery": fmt.Sprintf("not tried yet: %s is down", m.Envelope.Upstream),
+		"paused":      fmt.Sprintf("not tried yet: delivery to %s is paused", m.Envelope.Upstream),
+		"scheduled":   "not tried yet: a first attempt is planned",
+		"now":         "not tried yet: due now",
+	}[reason]
+}

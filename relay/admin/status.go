@@ -1,0 +1,250 @@
+package admin
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/mxkeep/mxkeep/health"
+	"github.com/mxkeep/mxkeep/queue"
+)
+
+// Status is the state of the relay: what every view of it shows.
+type Status struct {
+	Schema      string           `json:"schema"`
+	State       string           `json:"state"`    // standby, holding, draining, paused, refusing
+	Severity    string           `json:"severity"` // ok, warning, critical
+	Headline    string           `json:"headline"`
+	NothingLost bool             `json:"nothing_lost"`
+	Trouble     []string         `json:"trouble"`   // why NothingLost is false
+	WhatNext    string           `json:"what_next"` // what happens by itself
+	Todo        []Todo           `json:"todo"`      // what a person should do
+	At          Time             `json:"at"`
+	StartedAt   Time             `json:"started_at"`
+	Version     string           `json:"version"`
+	Ready       bool             `json:"ready"`
+	Upstreams   []UpstreamStatus `json:"upstreams"`
+	Queue       QueueStatus      `json:"queue"`
+	Account     Account          `json:"account"`
+	Inbound     InboundStatus    `json:"inbound"`
+}
+
+// Todo is something for a person to do.
+type Todo struct {
+	Text    string `json:"text"`
+	Command string `json:"command"`
+}
+
+// UpstreamStatus is one primary and how it is given mail.
+type UpstreamStatus struct {
+	Schema        string     `json:"schema"`
+	Name          string     `json:"name"`
+	Domains       []string   `json:"domains"`
+	Hosts         []string   `json:"hosts"`
+	State         string     `json:"state"`          // up, degraded, down, recovering, forced-up, forced-down
+	ObservedState string     `json:"observed_state"` // without the override
+	Since         Time       `json:"since"`
+	Why           string     `json:"why"`
+	LastSignal    *Signal    `json:"last_signal"`
+	NextProbeAt   Time       `json:"next_probe_at"`
+	Override      *Override  `json:"override"`
+	Throttled     *Condition `json:"throttled"`
+	Misconfigured *Condition `json:"misconfigured"`
+	BadRounds     int        `json:"bad_rounds"`
+	GoodRounds    int        `json:"good_rounds"`
+	Trials        int        `json:"trials"`
+	InFlight      int        `json:"in_flight"`
+	Window        int        `json:"window"`
+	Paused        *Paused    `json:"paused"`
+}
+
+// UpstreamReport is an upstream with its evidence.
+type UpstreamReport struct {
+	UpstreamStatus
+	Recent      []Signal      `json:"recent"`
+	Transitions []StateChange `json:"transitions"`
+}
+
+// StateChange is a Transition on the wire.
+type StateChange struct {
+	At   Time   `json:"at"`
+	From string `json:"from"`
+	To   string `json:"to"`
+	Why  string `json:"why"`
+}
+
+// Override is an operator's decision about an upstream.
+type Override struct {
+	State  string `json:"state"`
+	Until  Time   `json:"until"`
+	Actor  string `json:"actor"`
+	Reason string `json:"reason"`
+}
+
+// Condition is trouble of an upstream that is not an outage.
+type Condition struct {
+	Since Time   `json:"since"`
+	Last  Time   `json:"last"`
+	Reply string `json:"reply"`
+}
+
+// Paused is a pause on the wire.
+type Paused struct {
+	Until  Time   `json:"until"`
+	Actor  string `json:"actor"`
+	Reason string `json:"reason"`
+}
+
+// QueueStatus is what is held.
+type QueueStatus struct {
+	Messages        int64            `json:"messages"`
+	Bytes           int64            `json:"bytes"`
+	ByState         map[string]int64 `json:"by_state"`
+	OldestAt        Time             `json:"oldest_received_at"`
+	OldestExpiresAt Time             `json:"oldest_expires_at"`
+	DiskUsed        int64            `json:"disk_used_bytes"`
+	DiskFree        int64            `json:"disk_free_bytes"`
+	InPerMinute     *float64         `json:"messages_in_per_minute"`    // null before it is known
+	OutPerMinute    *float64         `json:"recipients_out_per_minute"` // null before it is known
+	RoomSeconds     *float64         `json:"room_for_seconds"`          // until the disk is full at this rate; null if it does not fill
+}
+
+// Account counts recipients since the store was made.
+type Account struct {
+	Accepted  int64 `json:"accepted"`
+	Delivered int64 `json:"delivered"`
+	Queued    int64 `json:"queued"`
+	Held      int64 `json:"held"`
+	Refused   int64 `json:"refused"`
+	Failed    int64 `json:"failed"`
+	Expired   int64 `json:"expired"`
+	Deleted   int64 `json:"deleted"`
+	SetAside  int64 `json:"set_aside"`
+	Passed    int64 `json:"passed"`
+	Missing   int64 `json:"missing"`
+}
+
+// InboundStatus is the side that accepts mail.
+type InboundStatus struct {
+	Sessions int              `json:"sessions"`
+	Accepted int64            `json:"accepted"`
+	Refused  map[string]int64 `json:"refused"`
+	Refusing string           `json:"refusing"`
+	Paused   *Paused          `json:"paused"`
+}
+
+// Status takes the snapshot that every view shows. A store that cannot be read is part of it.
+func (s *Server) Status(ctx context.Context) Status {
+	now := time.Now()
+	st := Status{Schema: SchemaStatus, At: Time{now}, StartedAt: Time{s.options.Started}, Version: s.options.Version,
+		Ready: s.options.Ready() == nil, Upstreams: []UpstreamStatus{}, Trouble: []string{}, Todo: []Todo{}}
+	for _, u := range s.options.Upstreams {
+		st.Upstreams = append(st.Upstreams, u.snapshot(now))
+	}
+	st.Inbound = s.options.Inbound.snapshot(now)
+	stats, err := s.options.Store.Stats(ctx)
+	if err != nil {
+		st.Trouble = append(st.Trouble, "The store cannot be read: "+err.Error()+".")
+	}
+	st.Account = account(stats.Account)
+	st.Queue = s.queueStatus(ctx, stats)
+	judge(&st)
+	return st
+}
+
+func (s *Server) getStatus(r *http.Request) (any, error) { return s.Status(r.Context()), nil }
+
+func (s *Server) queueStatus(ctx context.Context, stats queue.Stats) QueueStatus {
+	q := QueueStatus{Bytes: stats.Bytes, ByState: map[string]int64{}, OldestAt: Time{stats.Oldest},
+		DiskUsed: stats.DiskUsed, DiskFree: stats.DiskFree}
+	for _, state := range queue.States() {
+		if !state.Final() {
+			q.ByState[state.String()] = stats.Messages[state]
+			q.Messages += stats.Messages[state]
+		}
+	}
+	for m, err := range s.options.Store.Messages(ctx, queue.Filter{Limit: 1}) {
+		if err == nil { // a store that cannot be read is shown by its Stats
+			q.OldestExpiresAt = Time{m.Expires(time.Now())}
+		}
+		break
+	}
+	if in, out, ok := s.rates.perMinute(); ok {
+		q.InPerMinute, q.OutPerMinute = &in, &out
+		if in > 0 && q.Messages > 0 && q.Bytes > 0 {
+			room := float64(q.DiskFree) / (in * float64(q.Bytes) / float64(q.Messages)) * 60
+			q.RoomSeconds = &room
+		}
+	}
+	return q
+}
+
+func account(a queue.Account) Account {
+	return Account{Accepted: a.Accepted, Delivered: a.Delivered, Queued: a.Queued, Held: a.Held, Refused: a.Refused,
+		Failed: a.Failed, Expired: a.Expired, Deleted: a.Deleted, SetAside: a.SetAside, Passed: a.Passed, Missing: a.Missing()}
+}
+
+func (i Inbound) snapshot(now time.Time) InboundStatus {
+	stats := i.Stats()
+	refused := map[string]int64{}
+	for reason, n := range stats.Refused {
+		refused[reason] = n
+	}
+	return InboundStatus{Sessions: stats.Sessions, Accepted: stats.Accepted, Refused: refused,
+		Refusing: stats.Refusing, Paused: paused(stats.Paused, now)}
+}
+
+func paused(p Pause, now time.Time) *Paused {
+	if !p.Active(now) {
+		return nil
+	}
+	return &Paused{Until: Time{p.Until}, Actor: p.Actor, Reason: p.Reason}
+}
+
+func (u Upstream) snapshot(now time.Time) UpstreamStatus {
+	status, delivery := u.Status(), u.Delivery()
+	d := UpstreamStatus{Schema: SchemaUpstream, Name: u.Name, Domains: append([]string{}, u.Domains...), Hosts: append([]string{}, u.Hosts...),
+		State: status.State.String(), ObservedState: status.State.String(), Since: Time{status.Since}, Why: status.Why,
+		NextProbeAt: Time{u.NextProbe()}, Throttled: condition(status.Throttled), Misconfigured: condition(status.Misconfigured),
+		BadRounds: status.BadRounds, GoodRounds: status.GoodRounds, Trials: status.Trials,
+		InFlight: delivery.InFlight, Window: delivery.Window, Paused: paused(delivery.Paused, now)}
+	if o := status.Override; o != nil && now.Before(o.Until) {
+		d.State = "forced-" + o.State.String()
+		d.Override = &Override{State: o.State.String(), Until: Time{o.Until}, Actor: o.Actor, Reason: o.Reason}
+	}
+	if recent := u.Recent(); len(recent) > 0 {
+		last := describeSignal(recent[len(recent)-1])
+		d.LastSignal = &last
+	}
+	return d
+}
+
+func condition(c health.Condition) *Condition {
+	if !c.Active() {
+		return nil
+	}
+	return &Condition{Since: Time{c.Since}, Last: Time{c.Last}, Reply: c.Reply}
+}
+
+func describeSignal(s health.Signal) Signal {
+	return Signal{At: Time{s.At}, Source: string(s.Source), Class: s.Class.String(), Phase: string(s.Phase), Command: s.Command,
+		Reply: s.Reply, Host: s.Host, Address: s.Address, TookSeconds: Seconds(s.Took)}
+}
+
+// health streams every upstream with its evidence.
+func (s *Server) health(w http.ResponseWriter, _ *http.Request) {
+	now := time.Now()
+	out := newStream(w)
+	for _, u := range s.options.Upstreams {
+		report := UpstreamReport{UpstreamStatus: u.snapshot(now), Recent: []Signal{}, Transitions: []StateChange{}}
+		for _, signal := range u.Recent() {
+			report.Recent = append(report.Recent, describeSignal(signal))
+		}
+		for _, t := range u.Transitions() {
+			report.Transitions = append(report.Transitions, StateChange{At: Time{t.At}, From: t.From.String(), To: t.To.String(), Why: t.Why})
+		}
+		if err := out.write(report); err != nil {
+			return // the client has gone
+		}
+	}
+}
