@@ -1,0 +1,142 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"syscall"
+
+	"github.com/mxkeep/mxkeep/relay/admin"
+)
+
+// The exit codes. New ones may come: an unknown one is a failure.
+const (
+	exitFailed      = 1
+	exitUsage       = 2 // wrong usage, or refused for safety
+	exitPartly      = 3
+	exitUnreachable = 4
+	exitNotFound    = 5
+	exitTimeout     = 6
+	exitConfig      = 78
+	exitInterrupted = 130
+)
+
+// problem is a row of the table of errors.
+type problem struct {
+	number, code string
+	exit         int
+	hint         string // the next step
+}
+
+// problems is every error of the command line. Numbers are never given twice.
+var problems = []problem{
+	{"E1001", "failed", exitFailed, "The message says what is known; the log of the service may say more: journalctl -u mxkeep"},
+	{"E1002", "interrupted", exitInterrupted, "What was changed before is in the ledger: mxkeep trace ID"},
+	{"E1003", "timeout", exitTimeout, "Give it more time with --timeout"},
+	{"E1101", "usage", exitUsage, "See the flags and examples: add --help"},
+	{"E1102", admin.CodeNoSelection, exitUsage, "Choose with --from, --to, --state, ... or give ids; for everything say --all"},
+	{"E1103", admin.CodeBadFilter, exitUsage, "See the filters and examples: mxkeep queue list --help"},
+	{"E1104", admin.CodeBadRequest, exitUsage, "See the flags and examples: add --help"},
+	{"E1105", admin.CodeCountChanged, exitUsage, "Look again with --dry-run, then repeat with the new number"},
+	{"E1106", admin.CodeReasonRequired, exitUsage, `Say why, for the ledger: --reason "..."`},
+	{"E1107", admin.CodeCountRequired, exitUsage, "Look with --dry-run, then say --confirm=N with the number of messages"},
+	{"E1108", "confirmation_required", exitUsage, "Look with --dry-run, then repeat with --yes"},
+	{"E1109", "not_confirmed", exitUsage, "Nothing was changed"},
+	{"E1110", "old_habit", exitUsage, "The command was not run"},
+	{"E1203", "daemon_unreachable", exitUnreachable, "Is the service running? systemctl status mxkeep"},
+	{"E1204", "permission_denied", exitUnreachable, "The socket belongs to the service's user: sudo -u mxkeep mxkeep ..., or as root"},
+	{"E1205", "answer_cut_off", exitFailed, "The relay may have stopped meanwhile: systemctl status mxkeep"},
+	{"E1206", admin.CodeNotReady, exitFailed, "See what is wrong: mxkeep status"},
+	{"E1301", "partly_done", exitPartly, "Some messages left, or changed, between looking and acting. Look again: mxkeep queue list"},
+	{"E1401", admin.CodeNotFound, exitNotFound, "Delivered mail is forgotten after a while; the ledger lasts longer: mxkeep trace QUERY"},
+	{"E1402", admin.CodeAmbiguous, exitUsage, "Give more letters of the id"},
+	{"E1403", admin.CodeUnknownUpstream, exitUsage, "Name one with --upstream; mxkeep health show lists them"},
+	{"E1404", admin.CodeContentGone, exitNotFound, "What became of it: mxkeep trace ID"},
+	{"E1405", "nothing_matched", exitNotFound, "Look with fewer filters"},
+	{"E1501", admin.CodeStoreFailed, exitFailed, "The store failed: see mxkeep status, and journalctl -u mxkeep"},
+	{"E1502", admin.CodeContentDamaged, exitFailed, "The stored bytes differ from what was received; the message is held: mxkeep queue show ID"},
+	{"E1503", admin.CodeRefused, exitFailed, "The message says why; the log of the service may say more: journalctl -u mxkeep"},
+	{"E1504", "probe_failed", exitFailed, "See the dialogue: mxkeep health probe -v"},
+	{"E2101", "config_invalid", exitConfig, "Compare with: mxkeep config example"},
+}
+
+// failure is an error that the command line itself raises, by its code.
+type failure struct{ code, message string }
+
+func (f failure) Error() string { return f.message }
+
+func usage(format string, args ...any) error {
+	return failure{"usage", fmt.Sprintf(format, args...)}
+}
+
+// exitCode ends a command without a word: it said what it had to say.
+type exitCode int
+
+func (e exitCode) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
+
+// codeOf finds the code of an error.
+func (a *app) codeOf(err error) string {
+	var own failure
+	var refused *admin.Error
+	switch {
+	case errors.As(err, &own):
+		return own.code
+	case errors.As(err, &refused):
+		return refused.Code
+	case errors.Is(err, errTimeout), errors.Is(err, context.DeadlineExceeded):
+		return "timeout"
+	case errors.Is(err, context.Canceled):
+		return "interrupted"
+	case errors.Is(err, fs.ErrPermission) && errors.Is(err, admin.ErrUnreachable):
+		return "permission_denied"
+	case errors.Is(err, admin.ErrUnreachable):
+		return "daemon_unreachable"
+	case errors.Is(err, admin.ErrCutOff):
+		return "answer_cut_off"
+	case !a.began:
+		return "usage"
+	}
+	return "failed"
+}
+
+// lookup finds a row of the table; a code that a newer relay made up fails like any other.
+func lookup(code string) problem {
+	for _, p := range problems {
+		if p.code == code {
+			return p
+		}
+	}
+	return problem{problems[0].number, code, problems[0].exit, problems[0].hint}
+}
+
+// errorDocument is how an error looks with --json.
+type errorDocument struct {
+	Schema  string `json:"schema"`
+	Code    string `json:"code"`
+	Number  string `json:"number"`
+	Message string `json:"message"`
+	Hint    string `json:"hint"`
+	Exit    int    `json:"exit"`
+}
+
+// report says what went wrong and what to do, and returns the exit code.
+func (a *app) report(err error) int {
+	var silent exitCode
+	if errors.As(err, &silent) {
+		return int(silent)
+	}
+	if errors.Is(err, syscall.EPIPE) { // the reader has seen enough, as in: mxkeep queue list | head
+		return 0
+	}
+	p := lookup(a.codeOf(err))
+	if format, _ := a.format(); format == formatJSON || format == formatJSONL {
+		line, _ := admin.Encode(errorDocument{admin.SchemaError, p.code, p.number, err.Error(), p.hint, p.exit})
+		_, _ = a.errs.Write(line)
+		return p.exit
+	}
+	message := strings.TrimRight(err.Error(), "\n")
+	fmt.Fprintf(a.errs, "%s %s: %s\n%s\n", p.number, p.code, clean(message), p.hint)
+	return p.exit
+}

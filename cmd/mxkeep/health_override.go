@@ -1,0 +1,68 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/mxkeep/mxkeep/relay/admin"
+	"github.com/spf13/cobra"
+)
+
+// defaultOverride is how long an override lasts if nothing else is said.
+const defaultOverride = 30 * time.Minute
+
+func newHealthOverride(a *app) *cobra.Command {
+	var request admin.OverrideRequest
+	lasts := daysFlag(defaultOverride)
+	cmd := &cobra.Command{
+		Use:       "override up|down|auto",
+		Short:     "Say what counts as the state of an upstream, for a time",
+		Long:      "Say what counts as the state of an upstream, for a time. Signals go on being recorded, and every override ends by itself.",
+		Example:   "  mxkeep health override up --for 10m --reason \"they say it is mended\"",
+		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
+		ValidArgs: []string{"up", "down", "auto"},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			request.State, request.DryRun = args[0], a.flags.dryRun
+			if request.State != "auto" {
+				request.ForSeconds = admin.Seconds(time.Duration(lasts))
+			}
+			if request.Reason == "" {
+				return failure{admin.CodeReasonRequired, "override needs a reason"}
+			}
+			if err := a.permitOverride(request); err != nil {
+				return err
+			}
+			did, err := a.client().Override(cmd.Context(), request)
+			if err != nil {
+				return err
+			}
+			return a.document(did, func(w io.Writer) { a.showOverride(w, did) })
+		},
+	}
+	f := cmd.Flags()
+	f.Var(&lasts, "for", "how long (also 1d)")
+	f.StringVar(&request.Reason, "reason", "", "why, for the ledger and status")
+	f.StringVar(&request.Upstream, "upstream", "", "which, if there are several")
+	return cmd
+}
+
+// permitOverride asks before "up": the relay then delivers whatever the probes say.
+func (a *app) permitOverride(request admin.OverrideRequest) error {
+	switch {
+	case request.State == "auto" || a.flags.yes || a.flags.dryRun:
+		return nil
+	case !a.screen.in:
+		return failure{"confirmation_required", "override changes what the whole relay does, and nobody can be asked here"}
+	}
+	return a.askYes(fmt.Sprintf("Override to %s for %s? [y/N] ", request.State, span(admin.Duration(request.ForSeconds))))
+}
+
+func (a *app) showOverride(w io.Writer, did admin.Switch) {
+	name := clean(did.Upstreams[0])
+	if did.State == "auto" {
+		fmt.Fprintf(w, "%s\n", wouldBe(did, name+" is what the probes say again."))
+		return
+	}
+	fmt.Fprintf(w, "%s\n", wouldBe(did, fmt.Sprintf("%s counts as %s until %s.  End it: mxkeep health override auto --upstream %s --reason \"...\"", name, did.State, a.clock(did.Until), shell(name))))
+}

@@ -1,0 +1,54 @@
+package main
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/mxkeep/mxkeep/relay/admin"
+	"github.com/spf13/cobra"
+)
+
+func newHealthProbe(a *app) *cobra.Command {
+	var request admin.ProbeRequest
+	var verbose bool
+	cmd := &cobra.Command{
+		Use:   "probe",
+		Short: "Have one dialogue with the upstream now, up to RCPT",
+		Long:  "Have one dialogue with each address of the upstream now: up to RCPT, no message is sent. Exits with 1 unless all went well.",
+		Example: "  mxkeep health probe\n" +
+			"  mxkeep health probe -v --rcpt canary@corp.example",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			report, err := a.client().Probe(cmd.Context(), request)
+			if err != nil {
+				return err
+			}
+			if err := a.document(report, func(w io.Writer) { showProbe(w, report, verbose) }); err != nil {
+				return err
+			}
+			if !report.OK {
+				return failure{"probe_failed", "the probe of " + clean(report.Upstream) + " did not go well"}
+			}
+			return nil
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&request.Recipient, "rcpt", "", "the recipient to ask for (default: the configured one)")
+	f.StringVar(&request.Upstream, "upstream", "", "which, if there are several")
+	f.BoolVarP(&verbose, "verbose", "v", false, "the dialogue, with the time of each line")
+	return cmd
+}
+
+func showProbe(w io.Writer, report admin.ProbeReport, verbose bool) {
+	if verbose {
+		for _, line := range report.Dialogue {
+			fmt.Fprintf(w, "%8s  %s\n", took(line.AfterSeconds), clean(line.Text))
+		}
+	}
+	for _, s := range report.Signals {
+		fmt.Fprintf(w, "%s  %s  %s\n", clean(s.Address), s.Class, signalWords(s))
+	}
+	if len(report.Signals) == 0 {
+		fmt.Fprintln(w, "no address to probe")
+	}
+}

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/mxkeep/mxkeep/relay/admin"
+	"github.com/spf13/cobra"
+)
+
+// healthDocument is every upstream with its evidence.
+type healthDocument struct {
+	Schema    string                 `json:"schema"`
+	Upstreams []admin.UpstreamReport `json:"upstreams"`
+}
+
+// shownSignals is how much evidence people see.
+const shownSignals = 10
+
+func newHealthShow(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:     "show",
+		Short:   "The evidence for each upstream: probes, deliveries, and why this state",
+		Example: "  mxkeep health show",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			all := healthDocument{Schema: "mxkeep.health/1", Upstreams: []admin.UpstreamReport{}}
+			err := a.client().Health(cmd.Context(), func(u admin.UpstreamReport) error {
+				all.Upstreams = append(all.Upstreams, u)
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+			return a.document(all, func(w io.Writer) {
+				for _, u := range all.Upstreams {
+					a.showEvidence(w, u)
+				}
+			})
+		},
+	}
+}
+
+func (a *app) showEvidence(w io.Writer, u admin.UpstreamReport) {
+	f := a.flow(w)
+	head := []string{clean(u.Name), strings.ToUpper(u.State)}
+	if !u.Since.IsZero() {
+		head = append(head, fmt.Sprintf("since %s (%s)", a.clock(u.Since), since(u.Since, a.now)))
+	}
+	f.block("", 0, head...)
+	f.labelled("why", clean(u.Why))
+	f.labelled("counted", fmt.Sprintf("%d bad rounds, %d good rounds in a row", u.BadRounds, u.GoodRounds), fmt.Sprintf("%d trials accepted", u.Trials))
+	a.showConditions(f, u.UpstreamStatus)
+	f.labelled("hosts", hostWords(u)...)
+	if !u.NextProbeAt.IsZero() {
+		f.labelled("next probe", "in "+span(max(0, u.NextProbeAt.Sub(a.now))))
+	}
+	for i, s := range u.Recent[max(0, len(u.Recent)-shownSignals):] {
+		label := ""
+		if i == 0 {
+			label = "latest"
+		}
+		f.labelled(label, a.clock(s.At), s.Source, s.Class, clean(s.Address), signalWords(s))
+	}
+	for i, t := range u.Transitions {
+		label := ""
+		if i == 0 {
+			label = "changes"
+		}
+		f.labelled(label, a.clock(t.At), t.From+" > "+t.To, clean(t.Why))
+	}
+	fmt.Fprintln(w)
+}
+
+// showConditions says what else stands: override, pause, throttling, misconfiguration.
+func (a *app) showConditions(f flow, u admin.UpstreamStatus) {
+	if o := u.Override; o != nil {
+		f.labelled("override", o.State+" until "+a.clock(o.Until), clean("by "+o.Actor+": "+o.Reason), "observed: "+u.ObservedState)
+	}
+	if p := u.Paused; p != nil {
+		f.labelled("paused", "until "+a.clock(p.Until), clean("by "+p.Actor+": "+p.Reason))
+	}
+	if c := u.Throttled; c != nil {
+		f.labelled("throttled", "since "+a.clock(c.Since), "last "+a.clock(c.Last), clean(c.Reply))
+	}
+	if c := u.Misconfigured; c != nil {
+		f.labelled("refuses us", "since "+a.clock(c.Since), "last "+a.clock(c.Last), clean(c.Reply))
+	}
+}
+
+// hostWords is the last observation of each address.
+func hostWords(u admin.UpstreamReport) []string {
+	var order []string
+	last := map[string]admin.Signal{}
+	for _, s := range u.Recent {
+		if s.Address == "" {
+			continue
+		}
+		if _, seen := last[s.Address]; !seen {
+			order = append(order, s.Address)
+		}
+		last[s.Address] = s
+	}
+	var words []string
+	for _, address := range order {
+		words = append(words, clean(address+" "+last[address].Class))
+	}
+	return words
+}

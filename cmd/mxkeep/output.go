@@ -1,0 +1,288 @@
+package main
+
+import (
+	"bufio"
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/mxkeep/mxkeep/relay/admin"
+)
+
+// The formats. formatAuto is a table on a terminal and tab-separated values elsewhere.
+const (
+	formatAuto  = "auto"
+	formatTable = "table"
+	formatTSV   = "tsv"
+	formatCSV   = "csv"
+	formatJSON  = "json"
+	formatJSONL = "jsonl"
+	formatID    = "id"
+	formatMailq = "mailq"
+)
+
+// format is what was asked for: flag, then environment, then auto.
+func (a *app) format() (string, error) {
+	format := formatAuto
+	if word := a.env("MXKEEP_OUTPUT"); word != "" {
+		format = word
+	}
+	if a.flags.output != "" {
+		format = a.flags.output
+	}
+	if a.flags.json != "" {
+		format = formatJSON
+	}
+	switch format {
+	case formatAuto:
+		if a.screen.out {
+			return formatTable, nil
+		}
+		return formatTSV, nil
+	case formatTable, formatTSV, formatCSV, formatJSON, formatJSONL, formatID, formatMailq:
+		return format, nil
+	}
+	return formatAuto, usage("no output format %q (there are auto table tsv csv json jsonl id mailq)", format)
+}
+
+// exact reports whether text is for a program: full times, nothing cut.
+func (a *app) exact() bool {
+	format, _ := a.format()
+	return format != formatTable
+}
+
+// document writes one document: as JSON, or as the text that show makes.
+func (a *app) document(v any, show func(io.Writer)) error {
+	format, err := a.format()
+	if err != nil {
+		return err
+	}
+	switch format {
+	case formatJSON, formatJSONL:
+		line, err := a.chosen(v)
+		if err != nil {
+			return err
+		}
+		_, err = a.out.Write(line)
+		return err
+	case formatTable, formatTSV:
+		out := bufio.NewWriter(a.out)
+		show(out)
+		return out.Flush()
+	}
+	return usage("this command has no output as %s", format)
+}
+
+// words writes a line for people; -q leaves it out.
+func (a *app) words(format string, args ...any) {
+	if !a.flags.quiet {
+		fmt.Fprintf(a.errs, format+"\n", args...)
+	}
+}
+
+// chosen encodes a document, with the members that --fields names.
+func (a *app) chosen(v any) ([]byte, error) {
+	if len(a.flags.fields) == 0 {
+		return admin.Encode(v)
+	}
+	whole, err := json.Marshal(v)
+	if err != nil {
+		return nil, err
+	}
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(whole, &members); err != nil {
+		return nil, err
+	}
+	var b strings.Builder
+	for i, name := range append([]string{"schema"}, a.flags.fields...) {
+		value, ok := members[name]
+		if !ok {
+			return nil, usage("no field %q", name)
+		}
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		fmt.Fprintf(&b, "%q:%s", name, value)
+	}
+	return admin.Encode(json.RawMessage("{" + b.String() + "}"))
+}
+
+// column is one column of a listing.
+type column[T any] struct {
+	name  string // as in the JSON
+	title string
+	least int // columns that a terminal gives it at least; 0 is "never cut"
+	right bool
+	human func(T) string // for people
+	exact func(T) string // for programs, uncut; untrusted text is cleaned by the writer
+}
+
+// listing writes rows, one at a time, in the format asked for.
+type listing[T any] struct {
+	app      *app
+	format   string
+	columns  []column[T]
+	id       func(T) string
+	mailq    func(T) string // nil if there is no such view
+	schema   string         // of the JSON document around the rows
+	csv      *csv.Writer
+	out      *bufio.Writer
+	rows     int
+	measured [][]string // rows of a table before its widths are known
+	widths   []int
+}
+
+// batch is how many rows of a table are measured before the first is written.
+const batch = 500
+
+// newListing checks format and fields. Without --fields, the first n columns are shown.
+func newListing[T any](a *app, columns []column[T], n int) (*listing[T], error) {
+	format, err := a.format()
+	if err != nil {
+		return nil, err
+	}
+	l := &listing[T]{app: a, format: format, columns: columns[:n], out: bufio.NewWriter(a.out)}
+	l.csv = csv.NewWriter(l.out)
+	if fields := a.flags.fields; len(fields) > 0 && format != formatJSON && format != formatJSONL {
+		l.columns = nil
+		for _, name := range fields {
+			i := slices.IndexFunc(columns, func(c column[T]) bool { return c.name == name })
+			if i < 0 {
+				return nil, usage("no field %q (there are %s)", name, names(columns))
+			}
+			l.columns = append(l.columns, columns[i])
+		}
+	}
+	return l, nil
+}
+
+func names[T any](columns []column[T]) string {
+	var words []string
+	for _, c := range columns {
+		words = append(words, c.name)
+	}
+	return strings.Join(words, " ")
+}
+
+// row writes one row.
+func (l *listing[T]) row(v T) error {
+	l.rows++
+	switch l.format {
+	case formatJSON, formatJSONL:
+		return l.object(v)
+	case formatTable:
+		l.measured = append(l.measured, l.cells(func(c column[T]) string { return c.human(v) }))
+		if len(l.measured) >= batch {
+			return l.flushTable()
+		}
+		return nil
+	case formatCSV:
+		if l.rows == 1 {
+			if err := l.csv.Write(strings.Fields(names(l.columns))); err != nil {
+				return err
+			}
+		}
+		cells := l.cells(func(c column[T]) string { return c.exact(v) })
+		for i, cell := range cells { // a spreadsheet must not take it for a formula
+			if cell != "" && strings.ContainsRune("=+-@", rune(cell[0])) {
+				cells[i] = "'" + cell
+			}
+		}
+		return l.csv.Write(cells)
+	case formatID:
+		return l.line(clean(l.id(v)))
+	case formatMailq:
+		if l.mailq == nil {
+			return usage("this command has no output as mailq")
+		}
+		return l.line(l.mailq(v))
+	}
+	return l.line(strings.Join(l.cells(func(c column[T]) string { return c.exact(v) }), "\t"))
+}
+
+func (l *listing[T]) line(text string) error {
+	_, err := l.out.WriteString(text + "\n")
+	return err
+}
+
+func (l *listing[T]) cells(get func(column[T]) string) []string {
+	cells := make([]string, len(l.columns))
+	for i, c := range l.columns {
+		cells[i] = clean(get(c))
+	}
+	return cells
+}
+
+func (l *listing[T]) object(v T) error {
+	text, err := l.app.chosen(v)
+	if err != nil {
+		return err
+	}
+	if l.format == formatJSON {
+		separator := ",\n"
+		if l.rows == 1 {
+			separator = l.head()
+		}
+		text = append([]byte(separator), text[:len(text)-1]...)
+	}
+	_, err = l.out.Write(text)
+	return err
+}
+
+func (l *listing[T]) head() string {
+	return fmt.Sprintf("{\"schema\":%q,\"rows\":[\n", l.schema)
+}
+
+// end writes what is left, and the summary of a JSON document.
+func (l *listing[T]) end(summary any) error {
+	if l.format == formatJSON {
+		tail, err := admin.Encode(summary)
+		if err != nil {
+			return err
+		}
+		head := "\n"
+		if l.rows == 0 {
+			head = l.head()
+		}
+		if _, err := l.out.WriteString(head + "],\"summary\":" + string(tail[:len(tail)-1]) + "}\n"); err != nil {
+			return err
+		}
+	}
+	if err := l.flushTable(); err != nil {
+		return err
+	}
+	l.csv.Flush()
+	if err := l.csv.Error(); err != nil {
+		return err
+	}
+	return l.out.Flush()
+}
+
+// flushTable writes the measured rows. The widths of the first batch hold for all.
+func (l *listing[T]) flushTable() error {
+	if len(l.measured) == 0 {
+		return nil
+	}
+	right := make([]bool, len(l.columns))
+	for i, c := range l.columns {
+		right[i] = c.right
+	}
+	if l.widths == nil {
+		titles, least := make([]string, len(l.columns)), make([]int, len(l.columns))
+		for i, c := range l.columns {
+			titles[i], least[i] = c.title, c.least
+		}
+		l.measured = append([][]string{titles}, l.measured...)
+		l.widths = fit(l.measured, least, l.app.screen.width)
+	}
+	for _, cells := range l.measured {
+		if err := l.line(align(cells, l.widths, right, l.app.screen.utf8)); err != nil {
+			return err
+		}
+	}
+	l.measured = l.measured[:0]
+	return nil
+}

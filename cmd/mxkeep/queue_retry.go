@@ -1,0 +1,17 @@
+package main
+
+import "github.com/spf13/cobra"
+
+func newQueueRetry(a *app) *cobra.Command {
+	cmd, c := verb{
+		name:  "retry",
+		short: "Make messages due at once",
+		long: "Make messages due at once, and refused ones pending again. While the upstream takes no mail this\n" +
+			"changes nothing and says so, unless --now is given: what waits is tried on recovery anyway.",
+		example: "  mxkeep queue retry --state refused --reply '550*'\n" +
+			"  mxkeep queue retry 7hq2m8x4kd3w --now",
+		done: "Due now:",
+	}.command(a)
+	cmd.Flags().BoolVar(&c.request.Now, "now", false, "also while the upstream takes no mail: first in turn on recovery")
+	return cmd
+}

@@ -1,0 +1,174 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/mxkeep/mxkeep/relay/admin"
+	"github.com/spf13/cobra"
+)
+
+// shownLines is how much of the ledger of one message is asked for.
+const shownLines = 1000
+
+// shown is a message with its ledger lines.
+type shown struct {
+	admin.Message
+	Ledger []admin.Entry `json:"ledger"`
+}
+
+func newQueueShow(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:     "show ID",
+		Short:   "One message: envelope, recipients, every attempt, what happens next",
+		Long:    "One message: envelope, recipients, every attempt, what happens next. The beginning of the id is enough if no other begins so.",
+		Example: "  mxkeep queue show 7hq2m8x4kd3w",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			client := a.client()
+			m, err := client.Message(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			s := shown{Message: m, Ledger: []admin.Entry{}}
+			err = client.Trace(cmd.Context(), m.ID, shownLines, func(e admin.Entry) error {
+				s.Ledger = append(s.Ledger, e)
+				return nil
+			}, func(admin.Message) error { return nil })
+			if err != nil {
+				return err
+			}
+			return a.document(s, func(w io.Writer) { a.showMessage(w, s) })
+		},
+	}
+}
+
+func (a *app) showMessage(w io.Writer, s shown) {
+	m, f := s.Message, a.flow(w)
+	head := []string{m.ID, m.State, size(m.SizeBytes), fmt.Sprintf("received %s (%s ago)", a.clock(m.ReceivedAt), since(m.ReceivedAt, a.now))}
+	if !m.ExpiresAt.IsZero() {
+		head = append(head, "expires "+a.clock(m.ExpiresAt))
+	}
+	f.block("", 0, head...)
+	f.labelled("from", clean(from(m)), "via "+clean(client(m.Client)))
+	f.labelled("message", clean(m.MessageID), "upstream "+clean(m.Upstream), clean("accepted because "+m.Client.Reason))
+	for _, r := range m.Recipients {
+		items := []string{clean(r.Address), r.State}
+		if r.LastReply != nil {
+			items = append(items, clean(replyLine(*r.LastReply)))
+		}
+		f.labelled("to", items...)
+	}
+	if m.HeldReason != "" {
+		f.labelled("held", clean(m.HeldReason), "since "+a.clock(m.HeldAt))
+	}
+	fmt.Fprintln(w, "\n  history")
+	for _, e := range s.Ledger {
+		a.showEntry(f, e)
+	}
+	fmt.Fprintln(w)
+	f.labelled("next", a.whatNext(m))
+	f.labelled("do", whatToDo(m)...)
+}
+
+// client says who gave us a message.
+func client(o admin.Origin) string {
+	words := o.IP
+	if name := o.Host; name != "" {
+		words += " (" + name + ")"
+	} else if o.Hello != "" {
+		words += " (says " + o.Hello + ")"
+	}
+	if o.TLS == "" {
+		return words + ", plaintext"
+	}
+	return words + ", " + o.TLS
+}
+
+// showEntry writes a line of the ledger, and one for each different outcome it records.
+func (a *app) showEntry(f flow, e admin.Entry) {
+	at := fmt.Sprintf("   %s  ", a.stamp(e.At))
+	items := []string{entryWords(e)}
+	seen := map[string]bool{}
+	for _, r := range e.Results {
+		words := resultWords(r)
+		if !seen[words] {
+			seen[words] = true
+			items = append(items, words)
+		}
+	}
+	f.block(at, cellWidth(at), items...)
+}
+
+// entryWords says what a ledger line is about.
+func entryWords(e admin.Entry) string {
+	words := e.Event
+	if e.Attempt > 0 {
+		words += fmt.Sprintf(" (attempt %d)", e.Attempt)
+	}
+	if e.Event == "accepted" {
+		words += " from " + client(e.Client)
+	}
+	if e.Actor != "" {
+		words += " by " + e.Actor
+	}
+	if e.Reason != "" {
+		words += ": " + e.Reason
+	}
+	return clean(words)
+}
+
+// resultWords says how an attempt ended.
+func resultWords(r admin.Reply) string {
+	words := []string{r.Outcome}
+	if r.Command != "" {
+		words = append(words, "at "+r.Command)
+	}
+	words = append(words, replyLine(r))
+	if r.Address != "" {
+		words = append(words, "("+r.Address+", "+took(r.TookSeconds)+")")
+	}
+	if r.MaybeDuplicate {
+		words = append(words, "- may have arrived all the same")
+	}
+	return clean(strings.Join(words, " "))
+}
+
+// whatNext says in a sentence what will happen to a message.
+func (a *app) whatNext(m admin.Message) string {
+	switch m.NextReason {
+	case "scheduled":
+		return "attempt at " + a.clock(m.NextAt)
+	case "now":
+		return "attempt as soon as its turn comes"
+	case "active":
+		return "an attempt is running"
+	case "on_recovery":
+		return "attempt when " + clean(m.Upstream) + " is back, oldest first"
+	case "paused":
+		return "attempt when the delivery to " + clean(m.Upstream) + " is resumed"
+	case "held":
+		return "nothing until a person releases it; meanwhile it does not expire"
+	case "refused":
+		return "nothing until a person decides; the content is kept for a time"
+	}
+	if m.State == "deleted" && !m.Purged {
+		return "the content is removed when its time in the trash is over"
+	}
+	return "nothing: every recipient has an outcome"
+}
+
+// whatToDo are the commands that apply to a message as it stands.
+func whatToDo(m admin.Message) []string {
+	command := func(words string) string { return "mxkeep queue " + fmt.Sprintf(words, m.ID) }
+	switch {
+	case m.State == "held":
+		return []string{command("release %s"), command(`delete %s --reason "..."`)}
+	case m.State == "deleted" && !m.Purged:
+		return []string{command("undelete %s")}
+	case m.NextReason == "none":
+		return nil
+	}
+	return []string{command("retry %s"), command("hold %s"), command(`delete %s --reason "..."`)}
+}

@@ -1,0 +1,47 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/mxkeep/mxkeep/relay/admin"
+	"github.com/spf13/cobra"
+)
+
+// readyEvery is how often a waiting "ready" asks.
+const readyEvery = 200 * time.Millisecond
+
+func newReady(a *app) *cobra.Command {
+	var wait bool
+	cmd := &cobra.Command{
+		Use:   "ready",
+		Short: "Exit with 0 when mail is accepted, for health checks and scripts",
+		Long:  "Exit with 0 when mail is accepted. A primary that is down does not make the relay unready: it is why there is one.",
+		Example: "  mxkeep ready\n" +
+			"  mxkeep ready --wait --timeout 30s",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			client := a.client()
+			tick := time.NewTicker(readyEvery)
+			defer tick.Stop()
+			for {
+				err := client.Ready(cmd.Context())
+				if err == nil {
+					return a.document(admin.Ready{Schema: admin.SchemaReady, Ready: true}, func(w io.Writer) { fmt.Fprintln(w, "ready") })
+				}
+				if !wait || cmd.Context().Err() != nil {
+					return err
+				}
+				select {
+				case <-cmd.Context().Done():
+					return fmt.Errorf("%w; last answer: %w", context.Cause(cmd.Context()), err)
+				case <-tick.C:
+				}
+			}
+		},
+	}
+	cmd.Flags().BoolVar(&wait, "wait", false, "wait until it is, at most the time of --timeout")
+	return cmd
+}

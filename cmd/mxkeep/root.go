@@ -1,0 +1,83 @@
+package main
+
+import (
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// newRoot makes the tree of commands.
+func newRoot(a *app) *cobra.Command {
+	root := group("mxkeep", "A backup MX that keeps mail while the primary cannot take it")
+	root.Long = "mxkeep takes mail into custody while the primary cannot, and delivers it once the primary can.\n" +
+		"Start with: mxkeep status"
+	root.SilenceErrors, root.SilenceUsage = true, true
+	root.PersistentPreRunE = a.start
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage("%v", err) })
+	a.globalFlags(root)
+	root.AddCommand(
+		newStatus(a),
+		newReady(a),
+		newQueue(a),
+		newTrace(a),
+		newHealth(a),
+		// newConfig(a),
+		newVersion(a),
+	)
+	root.AddCommand(oldHabits()...)
+	return root
+}
+
+func (a *app) globalFlags(root *cobra.Command) {
+	f, g := root.PersistentFlags(), &a.flags
+	f.StringVarP(&g.config, "config", "c", "", "configuration file (default: MXKEEP_CONFIG)")
+	f.StringVar(&g.socket, "socket", "", "control socket (default: MXKEEP_SOCKET, the configuration, "+defaultSocket+")")
+	f.StringVarP(&g.output, "output", "o", "", "auto, table, tsv, csv, json, jsonl, id or mailq (default: MXKEEP_OUTPUT, auto)")
+	f.StringVar(&g.json, "json", "", "JSON; --json=1 insists on schema 1")
+	f.Lookup("json").NoOptDefVal = "1"
+	f.StringSliceVar(&g.fields, "fields", nil, "only these columns, or members of the JSON")
+	f.BoolVar(&g.utc, "utc", false, "times in UTC (the default)")
+	f.BoolVar(&g.local, "local", false, "times for people in the local zone")
+	f.BoolVar(&g.noColor, "no-color", false, "no colour (also NO_COLOR)")
+	f.BoolVarP(&g.quiet, "quiet", "q", false, "no words, only data and errors")
+	f.BoolVarP(&g.dryRun, "dry-run", "n", false, "say what would change, and change nothing")
+	f.BoolVarP(&g.yes, "yes", "y", false, "do not ask (what cannot be undone wants --confirm as well)")
+	f.DurationVar(&g.timeout, "timeout", 0, "give up after this time (default: none for changes, 30s for an answer to begin)")
+}
+
+// group makes a command that only has commands below it. A mistyped one is
+// answered with what was probably meant; it is never run.
+func group(use, short string, below ...*cobra.Command) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   use,
+		Short: short,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return nil
+			}
+			words := "unknown command " + quote(args[0]) + " for " + quote(cmd.CommandPath())
+			if cmd.SuggestionsMinimumDistance == 0 {
+				cmd.SuggestionsMinimumDistance = 2
+			}
+			if meant := cmd.SuggestionsFor(args[0]); len(meant) > 0 {
+				words += "; did you mean " + strings.Join(meant, " or ") + "?"
+			}
+			return usage("%s", words)
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(below...)
+	return cmd
+}
+
+func newQueue(a *app) *cobra.Command {
+	return group("queue", "Look at, and steer, the mail that is kept here",
+		newQueueList(a), newQueueStats(a), newQueueShow(a), newQueueCat(a),
+		newQueueHold(a), newQueueRelease(a), newQueueRetry(a), newQueueDelete(a), newQueueUndelete(a),
+		newQueuePause(a), newQueueResume(a))
+}
+
+func newHealth(a *app) *cobra.Command {
+	return group("health", "Whether the primary can take mail, and why we think so",
+		newHealthShow(a), newHealthProbe(a), newHealthOverride(a))
+}

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/mxkeep/mxkeep/relay/admin"
+	"github.com/spf13/cobra"
+)
+
+func newStatus(a *app) *cobra.Command {
+	var useCode bool
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Is anything lost, is it us or them, must I do something, when is it over",
+		Example: "  mxkeep status\n" +
+			"  mxkeep status --json --fields state,headline,queue\n" +
+			"  mxkeep status --exit-code     # 0 fine, 1 warning, 2 critical, 3 unknown",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			st, err := a.client().Status(cmd.Context())
+			if err == nil {
+				err = a.document(st, func(w io.Writer) { a.showStatus(w, st) })
+			}
+			switch {
+			case !useCode || a.codeOf(err) == "usage":
+				return err
+			case err != nil:
+				a.report(err)
+				return exitCode(3)
+			}
+			return exitCode(map[string]int{admin.SeverityOK: 0, admin.SeverityWarning: 1, admin.SeverityCritical: 2}[st.Severity])
+		},
+	}
+	cmd.Flags().BoolVar(&useCode, "exit-code", false, "exit with 0 fine, 1 warning, 2 critical, 3 unknown")
+	return cmd
+}
+
+// showStatus writes the five answers.
+func (a *app) showStatus(w io.Writer, st admin.Status) {
+	f := a.flow(w)
+	mark := "●"
+	if !a.screen.utf8 {
+		mark = "*"
+	}
+	word := mark + " " + strings.ToUpper(st.State)
+	f.block(a.paint(st.Severity, word)+"  ", cellWidth(word)+2, clean(st.Headline))
+	fmt.Fprintln(w)
+	for _, u := range st.Upstreams {
+		a.showUpstream(f, st, u)
+	}
+	f.labelled("queue", a.queueWords(st)...)
+	f.labelled("inbound", inboundWords(st)...)
+	if st.WhatNext != "" {
+		f.labelled("next", clean(st.WhatNext))
+	}
+	fmt.Fprintln(w)
+	if len(st.Todo) == 0 {
+		fmt.Fprintln(w, "  Nothing to do now.")
+	}
+	for _, todo := range st.Todo {
+		items := []string{clean(todo.Text)}
+		if todo.Command != "" {
+			items = append(items, clean(todo.Command))
+		}
+		f.labelled("to do", items...)
+	}
+}
+
+// showUpstream says how a primary is, since when, why, and when it is looked at next.
+func (a *app) showUpstream(f flow, st admin.Status, u admin.UpstreamStatus) {
+	now := st.At.Time
+	f.labelled("upstream", clean(u.Name), clean(strings.Join(u.Hosts, " ")))
+	state := strings.ToUpper(u.State)
+	if u.Override != nil {
+		f.labelled("", fmt.Sprintf("%s until %s by %s: %s", state, a.clock(u.Override.Until), clean(u.Override.Actor), clean(u.Override.Reason)),
+			"observed: "+u.ObservedState)
+	} else if u.Since.IsZero() {
+		f.labelled("", state)
+	} else {
+		f.labelled("", fmt.Sprintf("%s for %s (since %s)", state, since(u.Since, now), a.clock(u.Since)))
+	}
+	if last := u.LastSignal; last != nil {
+		f.labelled("", fmt.Sprintf("last %s %s ago: %s", clean(last.Source), since(last.At, now), signalWords(*last)))
+	}
+	var more []string
+	if !u.NextProbeAt.IsZero() {
+		more = append(more, "next probe in "+span(max(0, u.NextProbeAt.Sub(now))))
+	}
+	if u.InFlight > 0 {
+		more = append(more, fmt.Sprintf("%d of at most %d deliveries running", u.InFlight, u.Window))
+	}
+	for _, c := range []struct {
+		word      string
+		condition *admin.Condition
+	}{{"throttled", u.Throttled}, {"misconfigured", u.Misconfigured}} {
+		if c.condition != nil {
+			more = append(more, fmt.Sprintf("%s for %s: %s", c.word, since(c.condition.Since, now), clean(c.condition.Reply)))
+		}
+	}
+	if u.Paused != nil {
+		more = append(more, fmt.Sprintf("PAUSED until %s (%s: %s)", a.clock(u.Paused.Until), clean(u.Paused.Actor), clean(u.Paused.Reason)))
+	}
+	f.labelled("", more...)
+}
+
+// signalWords says in a few words what was observed.
+func signalWords(s admin.Signal) string {
+	words := s.Class
+	if s.Reply != "" {
+		words = s.Reply
+	}
+	if s.Phase != "" {
+		words += " at " + s.Phase
+	}
+	return clean(fmt.Sprintf("%s, %s", words, took(s.TookSeconds)))
+}
+
+func took(seconds float64) string {
+	return fmt.Sprintf("%d ms", admin.Duration(seconds).Milliseconds())
+}
+
+func (a *app) queueWords(st admin.Status) []string {
+	q, now := st.Queue, st.At.Time
+	words := []string{messages(int(q.Messages)), size(q.Bytes), size(q.DiskFree) + " free"}
+	for _, state := range []string{"active", "deferred", "queued", "held", "refused"} {
+		if n := q.ByState[state]; n > 0 && n < q.Messages {
+			words = append(words, fmt.Sprintf("%s %s", admin.Thousands(n), state))
+		}
+	}
+	if !q.OldestAt.IsZero() {
+		words = append(words, "oldest "+since(q.OldestAt, now))
+	}
+	if !q.OldestExpiresAt.IsZero() {
+		words = append(words, "it expires in "+span(q.OldestExpiresAt.Sub(now)))
+	}
+	if q.InPerMinute != nil && *q.InPerMinute > 0 {
+		words = append(words, fmt.Sprintf("+%.3g/min", *q.InPerMinute))
+	}
+	if q.OutPerMinute != nil && *q.OutPerMinute > 0 {
+		words = append(words, fmt.Sprintf("-%.3g/min", *q.OutPerMinute))
+	}
+	if q.RoomSeconds != nil && *q.RoomSeconds < (365*24*time.Hour).Seconds() {
+		words = append(words, "room for about "+span(admin.Duration(*q.RoomSeconds))+" at this rate")
+	}
+	return words
+}
+
+func inboundWords(st admin.Status) []string {
+	i := st.Inbound
+	words := []string{fmt.Sprintf("%d open sessions", i.Sessions),
+		messages(int(i.Accepted)) + " accepted in " + since(st.StartedAt, st.At.Time)}
+	for _, reason := range slices.Sorted(maps.Keys(i.Refused)) {
+		if n := i.Refused[reason]; n > 0 {
+			words = append(words, fmt.Sprintf("refused %s %s", clean(reason), admin.Thousands(n)))
+		}
+	}
+	return words
+}

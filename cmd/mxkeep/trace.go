@@ -1,0 +1,99 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/mxkeep/mxkeep/relay/admin"
+	"github.com/spf13/cobra"
+)
+
+// tracedLines is how many ledger lines a trace shows if nothing else is said.
+const tracedLines = 200
+
+func newTrace(a *app) *cobra.Command {
+	var limit int
+	cmd := &cobra.Command{
+		Use:   "trace QUERY",
+		Short: "The life of a message: by id, Message-ID, address, or Received line",
+		Long:  "The life of a message, from the ledger: by our id, its Message-ID, an address, or the Received field that we wrote.",
+		Example: "  mxkeep trace 7hq2m8x4kd3w\n" +
+			"  mxkeep trace '<20260312.1@supplier.example>'\n" +
+			"  mxkeep trace a.meyer@corp.example --limit 50",
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return a.trace(cmd, args[0], limit) },
+	}
+	cmd.Flags().IntVar(&limit, "limit", tracedLines, "at most so many of the newest lines")
+	return cmd
+}
+
+func (a *app) trace(cmd *cobra.Command, query string, limit int) error {
+	out, err := newListing(a, a.entryColumns(), shownEntryColumns)
+	if err != nil {
+		return err
+	}
+	out.schema = "mxkeep.trace/1"
+	out.id = func(e admin.Entry) string { return e.ID }
+	known := []admin.Message{}
+	err = a.client().Trace(cmd.Context(), query, limit, out.row, func(m admin.Message) error {
+		known = append(known, m)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if err := out.end(map[string]any{"messages": known}); err != nil {
+		return err
+	}
+	if out.rows == 0 {
+		return failure{"nothing_matched", "the ledger has no line about " + quote(clean(query))}
+	}
+	if out.format == formatTable {
+		for _, m := range known {
+			a.words("%s is %s: %s", clean(m.ID), m.State, a.whatNext(m))
+		}
+	}
+	return nil
+}
+
+// shownEntryColumns is how many of entryColumns are shown without --fields.
+const shownEntryColumns = 6
+
+// entryColumns are the columns of a listing of ledger lines.
+func (a *app) entryColumns() []column[admin.Entry] {
+	both := func(name, title string, least int, get func(admin.Entry) string) column[admin.Entry] {
+		return column[admin.Entry]{name: name, title: title, least: least, human: get, exact: get}
+	}
+	return []column[admin.Entry]{
+		{name: "at", title: "AT", human: func(e admin.Entry) string { return a.stamp(e.At) }, exact: func(e admin.Entry) string { return e.At.String() }},
+		both("id", "ID", 0, func(e admin.Entry) string { return e.ID }),
+		both("event", "EVENT", 0, func(e admin.Entry) string { return e.Event }),
+		both("what", "WHAT", 20, what),
+		both("recipients", "RECIPIENTS", 12, func(e admin.Entry) string { return strings.Join(e.Recipients, ",") }),
+		both("from", "FROM", 12, func(e admin.Entry) string {
+			if e.Event == "accepted" {
+				return path(e.From)
+			}
+			return e.From
+		}),
+		both("message_id", "MESSAGE-ID", 0, func(e admin.Entry) string { return e.MessageID }),
+		both("actor", "ACTOR", 0, func(e admin.Entry) string { return e.Actor }),
+		both("attempt", "TRY", 0, func(e admin.Entry) string { return fmt.Sprint(e.Attempt) }),
+	}
+}
+
+// what says in one line what a ledger line records: each different outcome once.
+func what(e admin.Entry) string {
+	var words []string
+	seen := map[string]bool{}
+	for _, r := range e.Results {
+		if outcome := resultWords(r); !seen[outcome] {
+			seen[outcome] = true
+			words = append(words, outcome)
+		}
+	}
+	if len(words) == 0 {
+		words = append(words, strings.TrimPrefix(strings.TrimPrefix(entryWords(e), e.Event), " "))
+	}
+	return strings.Join(words, "; ")
+}
