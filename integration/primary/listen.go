@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	portTries  = 20 // ports tried until one is free on all addresses
-	reopenTime = 5 * time.Second
+	portTries  = 20              // ports tried until one is free on all addresses
+	reopenTime = 5 * time.Second // that a port may be taken by someone else
 	reopenStep = 20 * time.Millisecond
 )
 
@@ -58,9 +58,9 @@ func listenAll(addresses []netip.AddrPort) ([]net.Listener, error) {
 	return listeners, nil
 }
 
-// reopen opens the same ports again. Someone may have one for a moment, so it is patient.
-func reopen(addresses []netip.AddrPort) ([]net.Listener, error) {
-	deadline := time.Now().Add(reopenTime)
+// reopen opens the same ports again. Someone may have one for a moment, so it is patient for so long.
+func reopen(addresses []netip.AddrPort, patience time.Duration) ([]net.Listener, error) {
+	deadline := time.Now().Add(patience)
 	for {
 		listeners, err := listenAll(addresses)
 		if err == nil || time.Now().After(deadline) {

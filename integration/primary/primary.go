@@ -74,7 +74,8 @@ type Server struct {
 	fronts     []string // name of the machine behind each address
 	record     *record
 	memory     atomic.Int64
-	unstop     func() bool // forgets the context of Start
+	patience   time.Duration // with a port that is taken
+	unstop     func() bool   // forgets the context of Start
 
 	// turn is held for reading from the look at the scenario to the 250 of a
 	// message, and for writing while the scenario changes.
@@ -121,7 +122,8 @@ func (p *play) follow(phase Phase, address int) (Rule, bool) {
 
 // Start listens and acts the healthy scenario until Close, or until ctx ends.
 func Start(ctx context.Context, options Options) (*Server, error) {
-	s := &Server{options: options, authority: options.Authority, connections: map[net.Conn]bool{}, play: newPlay(Scenario{Name: "healthy"})}
+	s := &Server{options: options, authority: options.Authority, patience: reopenTime,
+		connections: map[net.Conn]bool{}, play: newPlay(Scenario{Name: "healthy"})}
 	if s.options.Hostname == "" {
 		s.options.Hostname = defaultHostname
 	}
@@ -220,7 +222,7 @@ func (s *Server) Play(scenario Scenario) error {
 	var reopened []net.Listener
 	if before.Down && !scenario.Down {
 		var err error
-		if reopened, err = reopen(s.addresses); err != nil {
+		if reopened, err = reopen(s.addresses, s.patience); err != nil {
 			return err
 		}
 	}
@@ -247,6 +249,7 @@ func (s *Server) cut() {
 	for conn := range s.connections {
 		conn.Close()
 	}
+	clear(s.connections)
 }
 
 // accept starts a goroutine for each listener, which ends when it is closed.
@@ -292,6 +295,13 @@ func (s *Server) track(conn net.Conn) (full, ok bool) {
 	}
 	s.connections[conn] = true
 	return len(s.connections) > maxConnections, true
+}
+
+// tracks reports whether the connection has not been cut.
+func (s *Server) tracks(conn net.Conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.connections[conn]
 }
 
 func (s *Server) untrack(conn net.Conn) {

@@ -226,8 +226,10 @@ func (c *session) startTLS(act Act) error {
 	config := c.server.tls
 	switch act {
 	case BreakTLS:
-		c.out.WriteString("451 4.7.0 Temporary server error\r\n") // no record of TLS looks like this
-		c.out.Flush()
+		if _, err := c.in.Peek(1); err != nil { // what comes before the ClientHello is not for TLS
+			return err
+		}
+		c.out.WriteString("no record of TLS looks like this\r\n")
 		return errEnd
 	case WrongName:
 		config = c.server.wrongTLS

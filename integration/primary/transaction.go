@@ -77,16 +77,20 @@ func (c *session) take() error {
 			c.reply(c.tx.content.refusal)
 			return nil
 		}
-		if taken, err := c.record(p); taken {
+		if done, err := c.record(p); done {
 			return err
 		}
 	}
 }
 
-// record reports false, and does nothing, if the scenario has changed.
-func (c *session) record(p *play) (taken bool, err error) {
+// record reports false, and does nothing, if the scenario has changed. It ends
+// the session if the connection was cut.
+func (c *session) record(p *play) (done bool, err error) {
 	c.server.turn.RLock()
 	defer c.server.turn.RUnlock()
+	if !c.server.tracks(c.raw) { // cut: nobody would see the 250
+		return true, errEnd
+	}
 	if c.server.current() != p {
 		return false, nil
 	}
