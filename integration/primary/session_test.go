@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"regexp"
 	"slices"
@@ -192,7 +193,7 @@ func TestRepliesToPipelinedCommandsLeaveTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := start(t, Options{Addresses: []string{}})
 		c := pipe(t, s).greeted()
-		go c.send("NOOP\r\nRSET\r\nNOOP\r\n")
+		go io.WriteString(c.conn, "NOOP\r\nRSET\r\nNOOP\r\n")
 		whole := make([]byte, 1000)
 		n, err := c.conn.Read(whole) // a pipe hands over one write at a time
 		if got := string(whole[:n]); err != nil || got != "250 2.0.0 OK\r\n250 2.0.0 Resetting\r\n250 2.0.0 OK\r\n" {
