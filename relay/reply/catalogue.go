@@ -67,7 +67,11 @@ type question struct {
 
 func ask(phase health.Phase, r smtp.Reply) question {
 	text := r.Text()
-	return question{phase: phase, code: r.Code, status: r.Status, tags: tagsOf(text), text: strings.ToLower(text)}
+	q := question{phase: phase, code: r.Code, status: r.Status, text: strings.ToLower(text)}
+	if !r.Positive() { // an acceptance quotes the sender's Message-ID, whatever that says
+		q.tags = tagsOf(text)
+	}
+	return q
 }
 
 // best is the most specific line that fits. Lines that are equally specific
@@ -97,7 +101,10 @@ const open = 1 << 20 // asked for nothing: more than any list leaves open
 func (l *line) fit(q question) (rank, bool) {
 	code := narrowest(l.codes, func(s span) bool { return q.failure == "" && s.has(q.code) }, span.width)
 	if len(l.failures) > 0 { // instead of codes
-		code = narrowest(l.failures, func(f Failure) bool { return f == q.failure }, one)
+		code = narrowest(l.failures, func(f Failure) bool { return f == q.failure }, func(Failure) int { return 1 })
+	}
+	if code == misfit { // most lines end here
+		return rank{}, false
 	}
 	r := rank{
 		narrowest(l.statuses, func(s statusRange) bool { return s.has(q.status) }, func(s statusRange) int { return s.detail.width() }),
@@ -125,8 +132,6 @@ func narrowest[T any](list []T, matches func(T) bool, width func(T) int) int {
 	}
 	return least
 }
-
-func one(Failure) int { return 1 }
 
 func tagged(tags []string, want string) bool {
 	prefix, family := strings.CutSuffix(want, "*")

@@ -33,8 +33,8 @@ func BannerSession(text string) string {
 // withParts adds what the text of the reply says besides its meaning. Of
 // several brackets the last is the server's own: the ones before may quote a
 // sender's text.
-func (v Verdict) withParts(text string) Verdict {
-	v.Tags = tagsOf(text)
+func (v Verdict) withParts(tags []string, text string) Verdict {
+	v.Tags = tags
 	if m := last(serverPattern, text); m != nil {
 		v.Server, v.Time, v.Session = m[1], m[2], m[3]
 	}

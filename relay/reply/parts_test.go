@@ -55,11 +55,11 @@ func TestAcceptedMessage(t *testing.T) {
 	for _, test := range []struct{ rule, text, id, host string }{
 		{"number and host", "<a@b> [InternalId=123, Hostname=X.outlook.com] 9 bytes in 0.1, 1 KB/sec Queued mail for delivery", "123", "X.outlook.com"},
 		{"older form", "<a@b> [InternalId=123] Queued mail for delivery", "123", ""},
-		{"a Message-ID cannot forge it", "<[InternalId=1, Hostname=evil]@b> [InternalId=123, Hostname=X.outlook.com] Queued mail for delivery", "123", "X.outlook.com"},
+		{"a Message-ID cannot forge it", "<[InternalId=1, Hostname=evil](S1)ATTR2@b> [InternalId=123, Hostname=X.outlook.com] Queued mail for delivery", "123", "X.outlook.com"},
 		{"none", "<a@b> Queued mail for delivery", "", ""},
 	} {
 		v := Classify(health.PhaseFinal, smtp.Reply{Code: 250, Status: smtp.EnhancedStatus{2, 6, 0}, Lines: []string{test.text}})
-		if v.Row != 126 || v.Action != Deliver || v.InternalID != test.id || v.Hostname != test.host {
+		if v.Row != 126 || v.Action != Deliver || v.InternalID != test.id || v.Hostname != test.host || v.Tags != nil {
 			t.Errorf("%s: %+v", test.rule, v)
 		}
 	}

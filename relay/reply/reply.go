@@ -95,17 +95,18 @@ func ClassifyError(phase health.Phase, failure Failure) Verdict {
 }
 
 func (c catalogue) classify(phase health.Phase, r smtp.Reply) Verdict {
-	verdict := c.meaning(phase, r)
+	q := ask(phase, r)
+	verdict := c.meaning(q)
 	contradictory := contradicts(r)
 	if inner, ok := innerReply(r); ok {
-		verdict = c.meaning(phase, inner)
+		verdict = c.meaning(ask(phase, inner))
 		verdict.Row = rowFrontend
 		contradictory = contradictory || contradicts(inner) || !inner.Permanent()
 	}
 	if contradictory {
 		verdict.Action = Hold
 	}
-	return verdict.withParts(r.Text())
+	return verdict.withParts(q.tags, r.Text())
 }
 
 func (c catalogue) classifyError(phase health.Phase, failure Failure) Verdict {
@@ -117,14 +118,14 @@ func (c catalogue) classifyError(phase health.Phase, failure Failure) Verdict {
 }
 
 // meaning is the verdict of the best line, or what the basic code alone says.
-func (c catalogue) meaning(phase health.Phase, r smtp.Reply) Verdict {
-	if l, ok := c.best(ask(phase, r)); ok {
+func (c catalogue) meaning(q question) Verdict {
+	if l, ok := c.best(q); ok {
 		return l.verdict
 	}
 	switch {
-	case r.Permanent():
+	case q.code/100 == 5:
 		return Verdict{Class: health.Policy, Action: Hold, Scope: ScopeMessage}
-	case r.Code == 354 && phase == health.PhaseData, r.Code/100 == 2 && phase != health.PhaseData:
+	case q.code == 354 && q.phase == health.PhaseData, q.code/100 == 2 && q.phase != health.PhaseData:
 		return Verdict{Class: health.OK, Action: Deliver}
 	}
 	return Verdict{Class: health.Temporary, Action: Retry, Scope: ScopeMessage, Low: true}

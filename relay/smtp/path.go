@@ -37,7 +37,7 @@ type Path struct {
 // null reverse-path; postmaster needs no domain (RFC 5321 4.1.1.3).
 //
 // It differs from the RFC in three points. Source routes are refused, though
-// 5321 C lets a server strip them: no relay of today needs one, and they were
+// RFC 5321 C asks a server to strip them: nobody needs them today, and they were
 // made to pass mail on. An underscore may stand where a letter may, because
 // there are senders with such names. The only address literals are IPv4 and
 // IPv6, because no other tag was ever registered.
