@@ -16,7 +16,8 @@ type app struct {
 	in        io.Reader
 	out, errs io.Writer
 	env       func(string) string
-	now       time.Time // of the start: ages are relative to it
+	dial      admin.Dial // nil: the control socket is a Unix socket
+	now       time.Time  // of the start: ages are relative to it
 	screen    screen
 
 	began bool // the arguments were understood
@@ -80,7 +81,12 @@ func (a *app) start(cmd *cobra.Command, _ []string) error {
 var errTimeout = errors.New("the time of --timeout is over")
 
 // client talks to the relay: flag, then environment, then configuration, then default.
-func (a *app) client() *admin.Client { return admin.NewClient(a.socket()) }
+func (a *app) client() *admin.Client {
+	if a.dial != nil {
+		return admin.NewClientOver(a.socket(), a.dial)
+	}
+	return admin.NewClient(a.socket())
+}
 
 func (a *app) socket() string {
 	for _, path := range []string{a.flags.socket, a.env("MXKEEP_SOCKET"), a.configuredSocket()} {

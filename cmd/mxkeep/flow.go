@@ -33,7 +33,8 @@ func (f flow) labelled(label string, items ...string) {
 	}
 }
 
-// block writes items after a head that takes the given columns, one line under the other.
+// block writes items after a head that takes the given columns, one line under
+// the other. Items are cleaned here, for whoever made them; the head is our own.
 func (f flow) block(head string, columns int, items ...string) {
 	for _, line := range flowLines(f.width-columns, items) {
 		fmt.Fprintln(f.w, head+line)
@@ -45,6 +46,7 @@ func (f flow) block(head string, columns int, items ...string) {
 func flowLines(width int, items []string) []string {
 	var lines []string
 	for _, item := range items {
+		item = clean(item)
 		last := len(lines) - 1
 		if last >= 0 && cellWidth(lines[last])+len(between)+cellWidth(item) <= width {
 			lines[last] += between + item

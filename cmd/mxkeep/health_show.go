@@ -44,12 +44,12 @@ func newHealthShow(a *app) *cobra.Command {
 
 func (a *app) showEvidence(w io.Writer, u admin.UpstreamReport) {
 	f := a.flow(w)
-	head := []string{clean(u.Name), strings.ToUpper(u.State)}
+	head := []string{u.Name, strings.ToUpper(u.State)}
 	if !u.Since.IsZero() {
 		head = append(head, fmt.Sprintf("since %s (%s)", a.clock(u.Since), since(u.Since, a.now)))
 	}
 	f.block("", 0, head...)
-	f.labelled("why", clean(u.Why))
+	f.labelled("why", u.Why)
 	f.labelled("counted", fmt.Sprintf("%d bad rounds, %d good rounds in a row", u.BadRounds, u.GoodRounds), fmt.Sprintf("%d trials accepted", u.Trials))
 	a.showConditions(f, u.UpstreamStatus)
 	f.labelled("hosts", hostWords(u)...)
@@ -61,14 +61,14 @@ func (a *app) showEvidence(w io.Writer, u admin.UpstreamReport) {
 		if i == 0 {
 			label = "latest"
 		}
-		f.labelled(label, a.clock(s.At), s.Source, s.Class, clean(s.Address), signalWords(s))
+		f.labelled(label, a.clock(s.At), s.Source, s.Class, s.Address, signalWords(s))
 	}
 	for i, t := range u.Transitions {
 		label := ""
 		if i == 0 {
 			label = "changes"
 		}
-		f.labelled(label, a.clock(t.At), t.From+" > "+t.To, clean(t.Why))
+		f.labelled(label, a.clock(t.At), t.From+" > "+t.To, t.Why)
 	}
 	fmt.Fprintln(w)
 }
@@ -76,16 +76,16 @@ func (a *app) showEvidence(w io.Writer, u admin.UpstreamReport) {
 // showConditions says what else stands: override, pause, throttling, misconfiguration.
 func (a *app) showConditions(f flow, u admin.UpstreamStatus) {
 	if o := u.Override; o != nil {
-		f.labelled("override", o.State+" until "+a.clock(o.Until), clean("by "+o.Actor+": "+o.Reason), "observed: "+u.ObservedState)
+		f.labelled("override", o.State+" until "+a.clock(o.Until), "by "+o.Actor+": "+o.Reason, "observed: "+u.ObservedState)
 	}
 	if p := u.Paused; p != nil {
-		f.labelled("paused", "until "+a.clock(p.Until), clean("by "+p.Actor+": "+p.Reason))
+		f.labelled("paused", "until "+a.clock(p.Until), "by "+p.Actor+": "+p.Reason)
 	}
 	if c := u.Throttled; c != nil {
-		f.labelled("throttled", "since "+a.clock(c.Since), "last "+a.clock(c.Last), clean(c.Reply))
+		f.labelled("throttled", "since "+a.clock(c.Since), "last "+a.clock(c.Last), c.Reply)
 	}
 	if c := u.Misconfigured; c != nil {
-		f.labelled("refuses us", "since "+a.clock(c.Since), "last "+a.clock(c.Last), clean(c.Reply))
+		f.labelled("refuses us", "since "+a.clock(c.Since), "last "+a.clock(c.Last), c.Reply)
 	}
 }
 
@@ -104,7 +104,7 @@ func hostWords(u admin.UpstreamReport) []string {
 	}
 	var words []string
 	for _, address := range order {
-		words = append(words, clean(address+" "+last[address].Class))
+		words = append(words, address+" "+last[address].Class)
 	}
 	return words
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"io"
 	"strings"
@@ -9,54 +10,76 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// part is what of a message "queue cat" shows.
+type part struct{ headers, raw, envelope bool }
+
 func newQueueCat(a *app) *cobra.Command {
-	var headers, raw, envelope bool
+	var p part
 	cmd := &cobra.Command{
 		Use:   "cat ID",
 		Short: "The content of one message; the access is recorded in the ledger",
 		Long: "The content of one message: its headers by default. On a pipe the stored bytes, exactly;\n" +
-			"on a terminal nothing in them can reach it unescaped. The access is recorded in the ledger.",
+			"on a terminal, or with -o table, nothing in them is left unescaped. The access is recorded in the ledger.",
 		Example: "  mxkeep queue cat 7hq2m8x4kd3w\n" +
 			"  mxkeep queue cat 7hq2m8x4kd3w --raw > message.eml",
 		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if envelope {
-				m, err := a.client().Message(cmd.Context(), args[0])
-				if err != nil {
-					return err
-				}
-				line, err := a.chosen(m)
-				if err != nil {
-					return err
-				}
-				_, err = a.out.Write(line)
-				return err
-			}
-			part := "headers"
-			if raw {
-				part = "raw"
-			}
-			a.words("The access to the content of %s is recorded.", clean(args[0]))
-			if !a.screen.out {
-				return a.client().Content(cmd.Context(), args[0], part, a.out)
-			}
-			return a.catClean(cmd, args[0], part)
-		},
+		RunE: func(cmd *cobra.Command, args []string) error { return a.cat(cmd.Context(), args[0], p) },
 	}
 	f := cmd.Flags()
-	f.BoolVar(&headers, "headers", false, "the header section (the default)")
-	f.BoolVar(&raw, "raw", false, "all bytes: the trace fields we added, then what was received")
-	f.BoolVar(&envelope, "envelope", false, "the envelope as JSON; this is not recorded, no content is read")
-	cmd.MarkFlagsMutuallyExclusive("headers", "raw", "envelope")
+	f.BoolVar(&p.headers, "headers", false, "the header section (the default)")
+	f.BoolVar(&p.raw, "raw", false, "all bytes: the trace fields we added, then what was received")
+	f.BoolVar(&p.envelope, "envelope", false, "the envelope as JSON; this is not recorded, no content is read")
 	return cmd
 }
 
+// cat shows a part of a message.
+func (a *app) cat(ctx context.Context, id string, p part) error {
+	format, err := a.format()
+	switch {
+	case err != nil:
+		return err
+	case p.headers && p.raw, p.headers && p.envelope, p.raw && p.envelope:
+		return usage("--headers, --raw and --envelope exclude each other")
+	case p.envelope:
+		return a.catEnvelope(ctx, id)
+	case format != formatTable && format != formatTSV:
+		return usage("content has no output as %s; the envelope has: --envelope", format)
+	}
+	name := "headers"
+	if p.raw {
+		name = "raw"
+	}
+	if a.screen.out || format == formatTable {
+		err = a.catClean(ctx, id, name)
+	} else {
+		err = a.client().Content(ctx, id, name, a.out)
+	}
+	if err == nil {
+		a.words("The access to the content of %s is recorded.", clean(id))
+	}
+	return err
+}
+
+// catEnvelope writes the envelope as JSON, whatever the format.
+func (a *app) catEnvelope(ctx context.Context, id string) error {
+	m, err := a.client().Message(ctx, id)
+	if err != nil {
+		return err
+	}
+	line, err := a.chosen(m)
+	if err != nil {
+		return err
+	}
+	_, err = a.out.Write(line)
+	return err
+}
+
 // catClean shows content on a terminal: line by line, escaped.
-func (a *app) catClean(cmd *cobra.Command, id, part string) error {
+func (a *app) catClean(ctx context.Context, id, part string) error {
 	from, to := io.Pipe()
 	sent := make(chan error, 1)
 	go func() {
-		err := a.client().Content(cmd.Context(), id, part, to)
+		err := a.client().Content(ctx, id, part, to)
 		to.CloseWithError(err)
 		sent <- err
 	}()

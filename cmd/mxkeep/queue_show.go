@@ -51,17 +51,17 @@ func (a *app) showMessage(w io.Writer, s shown) {
 		head = append(head, "expires "+a.clock(m.ExpiresAt))
 	}
 	f.block("", 0, head...)
-	f.labelled("from", clean(from(m)), "via "+clean(client(m.Client)))
-	f.labelled("message", clean(m.MessageID), "upstream "+clean(m.Upstream), clean("accepted because "+m.Client.Reason))
+	f.labelled("from", from(m), "via "+client(m.Client))
+	f.labelled("message", m.MessageID, "upstream "+m.Upstream, "accepted because "+m.Client.Reason)
 	for _, r := range m.Recipients {
-		items := []string{clean(r.Address), r.State}
+		items := []string{r.Address, r.State}
 		if r.LastReply != nil {
-			items = append(items, clean(replyLine(*r.LastReply)))
+			items = append(items, replyLine(*r.LastReply))
 		}
 		f.labelled("to", items...)
 	}
 	if m.HeldReason != "" {
-		f.labelled("held", clean(m.HeldReason), "since "+a.clock(m.HeldAt))
+		f.labelled("held", m.HeldReason, "since "+a.clock(m.HeldAt))
 	}
 	fmt.Fprintln(w, "\n  history")
 	for _, e := range s.Ledger {

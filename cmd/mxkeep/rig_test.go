@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"flag"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -19,15 +20,32 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
+// counted is a store whose counters the test can change.
+type counted struct {
+	*queuetest.Memory
+	stats func(*queue.Stats) error
+}
+
+func (c *counted) Stats(ctx context.Context) (queue.Stats, error) {
+	stats, err := c.Memory.Stats(ctx)
+	stats.DiskFree = 19 << 30
+	if c.stats != nil && err == nil {
+		err = c.stats(&stats)
+	}
+	return stats, err
+}
+
 // rig is a relay made of a store in memory and simulated neighbours, behind a real control socket.
 type rig struct {
 	t         *testing.T
-	store     *queuetest.Memory
+	store     *counted
 	exo       *fakeUpstream
 	inbound   *fakeInbound
 	upstreams []admin.Upstream
 	ready     error
+	started   time.Time
 	socket    string
+	dial      admin.Dial // nil: the socket is a real one
 	server    *admin.Server
 }
 
@@ -38,20 +56,34 @@ func newRig(t *testing.T) *rig {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	r := &rig{t: t, store: queuetest.New(), inbound: &fakeInbound{}, socket: filepath.Join(dir, "admin.sock")}
+	r := &rig{t: t, store: &counted{Memory: queuetest.New()}, inbound: &fakeInbound{}, started: time.Now(), socket: filepath.Join(dir, "admin.sock")}
 	r.exo = &fakeUpstream{status: health.Status{State: health.Up, Since: time.Now()}}
 	r.upstreams = []admin.Upstream{r.exo.upstream("exo", "corp.example")}
 	return r
 }
 
-// serve answers on the socket until the test ends.
+// serve answers on a real socket until the test ends. It must not be called in
+// a bubble: who waits for a socket keeps the time there from going on.
 func (r *rig) serve() {
 	r.t.Helper()
 	listener, err := admin.Listen(r.socket)
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	r.make()
+	r.serveOn(listener)
+}
+
+// serveInBubble answers on pipes until the test ends.
+func (r *rig) serveInBubble() {
+	listener := &pipes{opened: make(chan net.Conn), closed: make(chan struct{})}
+	r.dial = listener.dial
+	r.serveOn(listener)
+}
+
+func (r *rig) serveOn(listener net.Listener) {
+	if r.server == nil {
+		r.make()
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
 	go func() { served <- r.server.Serve(ctx, listener) }()
@@ -63,10 +95,45 @@ func (r *rig) serve() {
 	})
 }
 
+// pipes is a listener within the process.
+type pipes struct {
+	opened chan net.Conn // never closed
+	closed chan struct{} // closed by Close
+	once   sync.Once
+}
+
+func (p *pipes) dial(ctx context.Context, _ string) (net.Conn, error) {
+	ours, theirs := net.Pipe()
+	select {
+	case p.opened <- theirs:
+		return ours, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-p.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case conn := <-p.opened:
+		return conn, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p *pipes) Close() error {
+	p.once.Do(func() { close(p.closed) })
+	return nil
+}
+
+func (p *pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "unix"} }
+
 // make makes the server without a socket.
 func (r *rig) make() {
 	r.server = admin.New(admin.Options{Store: r.store, Upstreams: r.upstreams, Inbound: r.inbound.inbound(),
-		Version: "0.1.0", Started: time.Now(), Ready: func() error { return r.ready }})
+		Version: "0.1.0", Started: r.started, Ready: func() error { return r.ready }})
 }
 
 // accept takes a message into custody.
@@ -143,7 +210,7 @@ func (r *rig) terminal(width int, input string, args ...string) result {
 
 func (r *rig) with(s screen, input string, args ...string) result {
 	var out, errs bytes.Buffer
-	a := &app{in: strings.NewReader(input), out: &out, errs: &errs, now: time.Now(), screen: s,
+	a := &app{in: strings.NewReader(input), out: &out, errs: &errs, dial: r.dial, now: time.Now(), screen: s,
 		env: func(name string) string { return map[string]string{"MXKEEP_SOCKET": r.socket}[name] }}
 	code := a.run(context.Background(), args)
 	return result{code, out.String(), errs.String()}
@@ -183,6 +250,7 @@ type fakeUpstream struct {
 	nextProbe   time.Time
 	delivery    admin.Delivery
 	dialogue    []string
+	probing     func(context.Context) // what a probe does first; may be nil
 	probed      string
 	fail        error
 }
@@ -206,7 +274,10 @@ func (f *fakeUpstream) upstream(name string, domains ...string) admin.Upstream {
 		Override:    func(o *health.Override) error { return locked(func() { f.status.Override = o }) },
 		Pause:       func(p admin.Pause) error { return locked(func() { f.delivery.Paused = p }) },
 		Resume:      func() error { return locked(func() { f.delivery.Paused = admin.Pause{} }) },
-		Probe: func(_ context.Context, recipient string, say func(string)) (signals []health.Signal, err error) {
+		Probe: func(ctx context.Context, recipient string, say func(string)) (signals []health.Signal, err error) {
+			if f.probing != nil {
+				f.probing(ctx)
+			}
 			err = locked(func() {
 				f.probed = recipient
 				for _, line := range f.dialogue {

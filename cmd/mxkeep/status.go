@@ -31,13 +31,22 @@ func newStatus(a *app) *cobra.Command {
 				return err
 			case err != nil:
 				a.report(err)
-				return exitCode(3)
+				return exitCode(severityCode(""))
 			}
-			return exitCode(map[string]int{admin.SeverityOK: 0, admin.SeverityWarning: 1, admin.SeverityCritical: 2}[st.Severity])
+			return exitCode(severityCode(st.Severity))
 		},
 	}
 	cmd.Flags().BoolVar(&useCode, "exit-code", false, "exit with 0 fine, 1 warning, 2 critical, 3 unknown")
 	return cmd
+}
+
+// severityCode is the exit code of --exit-code: what is not known is 3.
+func severityCode(severity string) int {
+	code, ok := map[string]int{admin.SeverityOK: 0, admin.SeverityWarning: 1, admin.SeverityCritical: 2}[severity]
+	if !ok {
+		return 3
+	}
+	return code
 }
 
 // showStatus writes the five answers.
@@ -47,8 +56,8 @@ func (a *app) showStatus(w io.Writer, st admin.Status) {
 	if !a.screen.utf8 {
 		mark = "*"
 	}
-	word := mark + " " + strings.ToUpper(st.State)
-	f.block(a.paint(st.Severity, word)+"  ", cellWidth(word)+2, clean(st.Headline))
+	word := mark + " " + strings.ToUpper(clean(st.State))
+	f.block(a.paint(st.Severity, word)+"  ", cellWidth(word)+2, st.Headline)
 	fmt.Fprintln(w)
 	for _, u := range st.Upstreams {
 		a.showUpstream(f, st, u)
@@ -56,16 +65,16 @@ func (a *app) showStatus(w io.Writer, st admin.Status) {
 	f.labelled("queue", a.queueWords(st)...)
 	f.labelled("inbound", inboundWords(st)...)
 	if st.WhatNext != "" {
-		f.labelled("next", clean(st.WhatNext))
+		f.labelled("next", st.WhatNext)
 	}
 	fmt.Fprintln(w)
 	if len(st.Todo) == 0 {
 		fmt.Fprintln(w, "  Nothing to do now.")
 	}
 	for _, todo := range st.Todo {
-		items := []string{clean(todo.Text)}
+		items := []string{todo.Text}
 		if todo.Command != "" {
-			items = append(items, clean(todo.Command))
+			items = append(items, todo.Command)
 		}
 		f.labelled("to do", items...)
 	}
@@ -74,10 +83,10 @@ func (a *app) showStatus(w io.Writer, st admin.Status) {
 // showUpstream says how a primary is, since when, why, and when it is looked at next.
 func (a *app) showUpstream(f flow, st admin.Status, u admin.UpstreamStatus) {
 	now := st.At.Time
-	f.labelled("upstream", clean(u.Name), clean(strings.Join(u.Hosts, " ")))
+	f.labelled("upstream", u.Name, strings.Join(u.Hosts, " "))
 	state := strings.ToUpper(u.State)
 	if u.Override != nil {
-		f.labelled("", fmt.Sprintf("%s until %s by %s: %s", state, a.clock(u.Override.Until), clean(u.Override.Actor), clean(u.Override.Reason)),
+		f.labelled("", fmt.Sprintf("%s until %s by %s: %s", state, a.clock(u.Override.Until), u.Override.Actor, u.Override.Reason),
 			"observed: "+u.ObservedState)
 	} else if u.Since.IsZero() {
 		f.labelled("", state)
@@ -85,7 +94,7 @@ func (a *app) showUpstream(f flow, st admin.Status, u admin.UpstreamStatus) {
 		f.labelled("", fmt.Sprintf("%s for %s (since %s)", state, since(u.Since, now), a.clock(u.Since)))
 	}
 	if last := u.LastSignal; last != nil {
-		f.labelled("", fmt.Sprintf("last %s %s ago: %s", clean(last.Source), since(last.At, now), signalWords(*last)))
+		f.labelled("", fmt.Sprintf("last %s %s ago: %s", last.Source, since(last.At, now), signalWords(*last)))
 	}
 	var more []string
 	if !u.NextProbeAt.IsZero() {
@@ -99,11 +108,11 @@ func (a *app) showUpstream(f flow, st admin.Status, u admin.UpstreamStatus) {
 		condition *admin.Condition
 	}{{"throttled", u.Throttled}, {"misconfigured", u.Misconfigured}} {
 		if c.condition != nil {
-			more = append(more, fmt.Sprintf("%s for %s: %s", c.word, since(c.condition.Since, now), clean(c.condition.Reply)))
+			more = append(more, fmt.Sprintf("%s for %s: %s", c.word, since(c.condition.Since, now), c.condition.Reply))
 		}
 	}
 	if u.Paused != nil {
-		more = append(more, fmt.Sprintf("PAUSED until %s (%s: %s)", a.clock(u.Paused.Until), clean(u.Paused.Actor), clean(u.Paused.Reason)))
+		more = append(more, fmt.Sprintf("PAUSED until %s (%s: %s)", a.clock(u.Paused.Until), u.Paused.Actor, u.Paused.Reason))
 	}
 	f.labelled("", more...)
 }
@@ -126,6 +135,9 @@ func took(seconds float64) string {
 
 func (a *app) queueWords(st admin.Status) []string {
 	q, now := st.Queue, st.At.Time
+	if q == nil {
+		return []string{"unknown"}
+	}
 	words := []string{messages(int(q.Messages)), size(q.Bytes), size(q.DiskFree) + " free"}
 	for _, state := range []string{"active", "deferred", "queued", "held", "refused"} {
 		if n := q.ByState[state]; n > 0 && n < q.Messages {
@@ -153,10 +165,10 @@ func (a *app) queueWords(st admin.Status) []string {
 func inboundWords(st admin.Status) []string {
 	i := st.Inbound
 	words := []string{fmt.Sprintf("%d open sessions", i.Sessions),
-		messages(int(i.Accepted)) + " accepted in " + since(st.StartedAt, st.At.Time)}
+		messages(int(i.Accepted)) + " accepted since the start, " + since(st.StartedAt, st.At.Time) + " ago"}
 	for _, reason := range slices.Sorted(maps.Keys(i.Refused)) {
 		if n := i.Refused[reason]; n > 0 {
-			words = append(words, fmt.Sprintf("refused %s %s", clean(reason), admin.Thousands(n)))
+			words = append(words, fmt.Sprintf("refused %s %s", reason, admin.Thousands(n)))
 		}
 	}
 	return words

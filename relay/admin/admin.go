@@ -115,8 +115,9 @@ func New(o Options) *Server { return &Server{options: o} }
 
 // sample is what the counters said at one instant.
 type sample struct {
-	at                  time.Time
-	accepted, delivered int64
+	at        time.Time
+	accepted  int64 // messages
+	delivered int64 // recipients
 }
 
 // rates keeps the samples of the last minutes.
@@ -140,8 +141,8 @@ func (r *rates) add(s sample) {
 	r.samples = append(r.samples, s)
 }
 
-// perMinute is how many recipients a minute came and went; ok is false before
-// there are two samples. The lock is held only to look.
+// perMinute is how many messages a minute came and how many recipients went;
+// ok is false before there are two samples.
 func (r *rates) perMinute() (in, out float64, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -160,7 +161,7 @@ func (s *Server) Watch(ctx context.Context) {
 	defer tick.Stop()
 	for {
 		if stats, err := s.options.Store.Stats(ctx); err == nil {
-			s.rates.add(sample{time.Now(), stats.Account.Accepted, stats.Account.Delivered})
+			s.rates.add(sample{time.Now(), s.options.Inbound.Stats().Accepted, stats.Account.Delivered})
 		}
 		select {
 		case <-ctx.Done():

@@ -33,12 +33,22 @@ type Client struct {
 	brisk, steady *http.Client // with and without answerTimeout
 }
 
+// Dial opens a connection to the control socket at a path.
+type Dial func(ctx context.Context, socket string) (net.Conn, error)
+
 // NewClient makes a client of the control socket. It connects when it is asked.
 func NewClient(socket string) *Client {
+	return NewClientOver(socket, func(ctx context.Context, socket string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+	})
+}
+
+// NewClientOver makes a client that reaches the socket by dial.
+func NewClientOver(socket string, dial Dial) *Client {
 	transport := func(wait time.Duration) *http.Client {
 		return &http.Client{Transport: &http.Transport{
 			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-				return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+				return dial(ctx, socket)
 			},
 			ResponseHeaderTimeout: wait,
 			MaxIdleConns:          1,

@@ -23,11 +23,10 @@ const (
 // judge derives state, words and advice from the facts of a snapshot. It is
 // pure: it adds to Trouble, and reads no clock but st.At.
 func judge(st *Status) {
-	unreadable := len(st.Trouble) > 0
 	st.Trouble = append(st.Trouble, troubles(st)...)
 	st.NothingLost = len(st.Trouble) == 0
 	switch {
-	case st.Inbound.Refusing != "" || unreadable:
+	case st.Inbound.Refusing != "" || st.Queue == nil:
 		st.State = Refusing
 	case len(pauses(st)) > 0:
 		st.State = PausedBy
@@ -49,6 +48,9 @@ func troubles(st *Status) (found []string) {
 	if st.Inbound.Refusing != "" {
 		found = append(found, "New mail cannot be stored ("+st.Inbound.Refusing+"): senders get a temporary reply and keep their mail.")
 	}
+	if st.Account == nil {
+		return found // that it cannot be read is known
+	}
 	if n := st.Account.SetAside; n > 0 {
 		found = append(found, fmt.Sprintf("DAMAGED: %s set aside.", count(n, "recipient")))
 	}
@@ -60,6 +62,9 @@ func troubles(st *Status) (found []string) {
 
 // moving is how many messages will leave by themselves.
 func moving(st *Status) int64 {
+	if st.Queue == nil {
+		return 0
+	}
 	return st.Queue.ByState["queued"] + st.Queue.ByState["active"] + st.Queue.ByState["deferred"]
 }
 
@@ -145,6 +150,9 @@ func upstreamWords(st *Status) (words []string) {
 }
 
 func storedWords(st *Status) []string {
+	if st.Queue == nil {
+		return nil
+	}
 	stored := "The queue is empty."
 	if st.Queue.Messages > 0 {
 		stored = count(st.Queue.Messages, "message") + " are stored here."
@@ -167,20 +175,29 @@ func whatNext(st *Status) string {
 	if down := takingNothing(st); len(down) > 0 && moving(st) > 0 {
 		words = append(words, "automatic when "+are(down, "back: trial messages first, then all, oldest first"))
 	}
-	if out := st.Queue.OutPerMinute; st.State == Draining && out != nil && *out > 0 {
-		minutes := math.Ceil(float64(st.Account.Queued) / *out)
-		words = append(words, fmt.Sprintf("about %s to empty at this rate", count(int64(minutes), "minute")))
-	}
-	if len(words) == 0 && st.State == Draining {
-		words = append(words, "automatic: what is due goes out, oldest first")
+	if st.State == Draining {
+		words = append(words, draining(st))
 	}
 	return strings.Join(words, "; ")
+}
+
+// draining says when the queue will be empty, if that can be known.
+func draining(st *Status) string {
+	out := st.Queue.OutPerMinute
+	if out == nil || *out <= 0 {
+		return "automatic: what is due goes out, oldest first"
+	}
+	minutes := math.Ceil(float64(st.Account.Queued) / *out)
+	return fmt.Sprintf("about %s to empty at this rate", count(int64(minutes), "minute"))
 }
 
 // todo lists what only a person can do.
 func todo(st *Status) (list []Todo) {
 	if st.Inbound.Refusing != "" {
 		list = append(list, Todo{"New mail cannot be stored; deliveries go on. Make room on the disk of the store, or see the log.", ""})
+	}
+	if st.Queue == nil {
+		return append(list, Todo{"The store cannot be read: see the log. A restart checks the files.", "journalctl -u mxkeep"})
 	}
 	if st.Account.SetAside > 0 || st.Account.Missing != 0 {
 		list = append(list, Todo{"Mail was damaged or is not accounted for: see the log.", ""})
@@ -190,7 +207,7 @@ func todo(st *Status) (list []Todo) {
 			list = append(list, Todo{u.Name + " refuses us for our, or its own, configuration.", "mxkeep health show"})
 		}
 		if u.Override != nil {
-			list = append(list, Todo{fmt.Sprintf("%s is %s by %s: %s.", u.Name, u.State, u.Override.Actor, u.Override.Reason), "mxkeep health override auto --upstream " + u.Name})
+			list = append(list, Todo{fmt.Sprintf("%s is %s by %s: %s.", u.Name, u.State, u.Override.Actor, u.Override.Reason), "mxkeep health override auto --upstream " + u.Name + ` --reason "..."`})
 		}
 	}
 	for _, state := range []struct{ name, words string }{

@@ -24,8 +24,8 @@ type Status struct {
 	Version     string           `json:"version"`
 	Ready       bool             `json:"ready"`
 	Upstreams   []UpstreamStatus `json:"upstreams"`
-	Queue       QueueStatus      `json:"queue"`
-	Account     Account          `json:"account"`
+	Queue       *QueueStatus     `json:"queue"`   // null if the store cannot be read
+	Account     *Account         `json:"account"` // null if the store cannot be read
 	Inbound     InboundStatus    `json:"inbound"`
 }
 
@@ -145,17 +145,18 @@ func (s *Server) Status(ctx context.Context) Status {
 	stats, err := s.options.Store.Stats(ctx)
 	if err != nil {
 		st.Trouble = append(st.Trouble, "The store cannot be read: "+err.Error()+".")
+	} else {
+		st.Account = account(stats.Account)
+		st.Queue = s.queueStatus(ctx, stats)
 	}
-	st.Account = account(stats.Account)
-	st.Queue = s.queueStatus(ctx, stats)
 	judge(&st)
 	return st
 }
 
 func (s *Server) getStatus(r *http.Request) (any, error) { return s.Status(r.Context()), nil }
 
-func (s *Server) queueStatus(ctx context.Context, stats queue.Stats) QueueStatus {
-	q := QueueStatus{Bytes: stats.Bytes, ByState: map[string]int64{}, OldestAt: Time{stats.Oldest},
+func (s *Server) queueStatus(ctx context.Context, stats queue.Stats) *QueueStatus {
+	q := &QueueStatus{Bytes: stats.Bytes, ByState: map[string]int64{}, OldestAt: Time{stats.Oldest},
 		DiskUsed: stats.DiskUsed, DiskFree: stats.DiskFree}
 	for _, state := range queue.States() {
 		if !state.Final() {
@@ -179,8 +180,8 @@ func (s *Server) queueStatus(ctx context.Context, stats queue.Stats) QueueStatus
 	return q
 }
 
-func account(a queue.Account) Account {
-	return Account{Accepted: a.Accepted, Delivered: a.Delivered, Queued: a.Queued, Held: a.Held, Refused: a.Refused,
+func account(a queue.Account) *Account {
+	return &Account{Accepted: a.Accepted, Delivered: a.Delivered, Queued: a.Queued, Held: a.Held, Refused: a.Refused,
 		Failed: a.Failed, Expired: a.Expired, Deleted: a.Deleted, SetAside: a.SetAside, Passed: a.Passed, Missing: a.Missing()}
 }
 
