@@ -81,12 +81,12 @@ func (a *app) codeOf(err error) string {
 	var own failure
 	var refused *admin.Error
 	switch {
+	case errors.Is(err, errTimeout), errors.Is(err, context.DeadlineExceeded): // whatever the last answer was
+		return "timeout"
 	case errors.As(err, &own):
 		return own.code
 	case errors.As(err, &refused):
 		return refused.Code
-	case errors.Is(err, errTimeout), errors.Is(err, context.DeadlineExceeded):
-		return "timeout"
 	case errors.Is(err, context.Canceled):
 		return "interrupted"
 	case errors.Is(err, fs.ErrPermission) && errors.Is(err, admin.ErrUnreachable):

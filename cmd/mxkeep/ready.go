@@ -23,25 +23,30 @@ func newReady(a *app) *cobra.Command {
 			"  mxkeep ready --wait --timeout 30s",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			client := a.client()
-			tick := time.NewTicker(readyEvery)
-			defer tick.Stop()
-			for {
-				err := client.Ready(cmd.Context())
-				if err == nil {
-					return a.document(admin.Ready{Schema: admin.SchemaReady, Ready: true}, func(w io.Writer) { fmt.Fprintln(w, "ready") })
-				}
-				if !wait || cmd.Context().Err() != nil {
-					return err
-				}
-				select {
-				case <-cmd.Context().Done():
-					return fmt.Errorf("%w; last answer: %w", context.Cause(cmd.Context()), err)
-				case <-tick.C:
-				}
+			if err := a.ready(cmd.Context(), wait); err != nil {
+				return err
 			}
+			return a.document(admin.Ready{Schema: admin.SchemaReady, Ready: true}, func(w io.Writer) { fmt.Fprintln(w, "ready") })
 		},
 	}
 	cmd.Flags().BoolVar(&wait, "wait", false, "wait until it is, at most the time of --timeout")
 	return cmd
+}
+
+// ready asks whether mail is accepted; with wait, until it is or ctx ends.
+func (a *app) ready(ctx context.Context, wait bool) error {
+	client := a.client()
+	tick := time.NewTicker(readyEvery)
+	defer tick.Stop()
+	for {
+		err := client.Ready(ctx)
+		if err == nil || !wait {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%w; last answer: %w", context.Cause(ctx), err)
+		case <-tick.C:
+		}
+	}
 }
