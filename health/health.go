@@ -1,7 +1,7 @@
 // Package health decides from signals whether a primary can take mail.
 //
 // It speaks of signals, status and evidence and never learns what SMTP is:
-// classes come from whoever read the reply. Policy.Next is the whole decision
+// classes come from whoever read the reply. Rules.Next is the whole decision
 // and pure; a Monitor, one for each upstream, feeds it and wakes who waits.
 //
 //	Up          takes mail
@@ -67,7 +67,7 @@ type Source string
 const (
 	SourceProbe   Source = "probe"   // a dialogue to RCPT
 	SourceAttempt Source = "attempt" // a delivery
-	SourceSender  Source = "sender"  // a sender that keeps coming back to us
+	SourceSender  Source = "sender"  // a sender that keeps coming back to us, told apart by Address; the class does not matter
 )
 
 // Signal is one observation of the primary.
@@ -117,9 +117,10 @@ func (s *State) UnmarshalText(text []byte) error {
 
 // Condition is trouble that is not an outage: throttling, or a configuration to mend.
 type Condition struct {
-	Since time.Time `json:"since,omitzero"`
-	Last  time.Time `json:"last,omitzero"`
-	Reply string    `json:"reply,omitempty"` // verbatim, from a remote server
+	Since  time.Time `json:"since,omitzero"`
+	Last   time.Time `json:"last,omitzero"`
+	Source Source    `json:"source,omitempty"` // of the last signal
+	Reply  string    `json:"reply,omitempty"`  // of the last signal, verbatim, from a remote server
 }
 
 // Active reports whether the condition stands.
@@ -142,7 +143,7 @@ type Status struct {
 	Misconfigured Condition `json:"misconfigured,omitzero"`
 	Override      *Override `json:"override,omitempty"`
 	BadRounds     int       `json:"bad_rounds"`  // bad probe rounds in a row
-	GoodRounds    int       `json:"good_rounds"` // good probe rounds in a row
+	GoodRounds    int       `json:"good_rounds"` // good probe rounds in a row; while Recovering, those that were answered at all
 	Trials        int       `json:"trials"`      // trial messages accepted since Recovering began
 }
 
