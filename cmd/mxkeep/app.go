@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"syscall"
 	"time"
 
 	"github.com/mxkeep/mxkeep/relay/admin"
@@ -35,6 +36,7 @@ type globals struct {
 	quiet          bool
 	dryRun         bool
 	yes            bool
+	noInput        bool
 	timeout        time.Duration
 }
 
@@ -45,13 +47,15 @@ const defaultSocket = "/run/mxkeep/admin.sock"
 func (a *app) run(ctx context.Context, args []string) int {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
+	out := &outlet{w: a.out}
+	a.out = out
 	root := newRoot(a)
 	root.SetArgs(args)
 	root.SetIn(a.in)
 	root.SetOut(a.out)
 	root.SetErr(a.errs)
 	err := root.ExecuteContext(ctx)
-	if err == nil {
+	if err == nil || errors.Is(err, syscall.EPIPE) && out.gone.Load() {
 		return 0
 	}
 	return a.report(err)

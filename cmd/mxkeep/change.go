@@ -1,7 +1,7 @@
 package main
 
 import (
-	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"strconv"
@@ -51,7 +51,7 @@ func (v verb) command(a *app) (*cobra.Command, *changing) {
 		Long:    v.long,
 		Example: v.example,
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
-			if c.chosen, err = a.choose(&s, args); err != nil {
+			if c.chosen, err = a.choose(cmd.Context(), &s, args); err != nil {
 				return err
 			}
 			return c.run(cmd)
@@ -61,6 +61,7 @@ func (v verb) command(a *app) (*cobra.Command, *changing) {
 	f := cmd.Flags()
 	f.StringVar(&c.request.Reason, "reason", "", "why, for the ledger")
 	f.IntVar(&c.ifCount, "if-count", -1, "change nothing if another number of messages matches")
+	f.IntVar(&c.request.Limit, "limit", 0, "at most so many, the oldest first; 0 is all")
 	f.BoolVar(&c.failEmpty, "fail-empty", false, "exit with 5 if nothing matches")
 	if v.danger == severe {
 		f.IntVar(&c.confirm, "confirm", -1, "the number of messages, in a script")
@@ -87,14 +88,14 @@ func (c *changing) run(cmd *cobra.Command) error {
 	case c.app.flags.dryRun || plan.Count == 0:
 		return c.answer(plan)
 	}
-	if err := c.permit(plan); err != nil {
+	if err := c.permit(cmd.Context(), plan); err != nil {
 		return err
 	}
 	return c.apply(cmd, plan)
 }
 
 // permit asks, or wants the answer on the command line.
-func (c *changing) permit(plan admin.Change) error {
+func (c *changing) permit(ctx context.Context, plan admin.Change) error {
 	a := c.app
 	switch {
 	case c.verb.danger == severe && c.confirm == plan.Count:
@@ -103,33 +104,20 @@ func (c *changing) permit(plan admin.Change) error {
 		return failure{admin.CodeCountChanged, fmt.Sprintf("%s match now, not %d; nothing was changed", messages(plan.Count), c.confirm)}
 	case c.verb.danger == mild && (a.flags.yes || plan.Count <= manyMessages):
 		return nil
-	case !a.screen.in && c.verb.danger == severe:
+	case !a.asks() && c.verb.danger == severe:
 		return failure{admin.CodeCountRequired, fmt.Sprintf("%s would %s %s, and nobody can be asked here", c.verb.name, c.verb.name, messages(plan.Count))}
-	case !a.screen.in:
+	case !a.asks():
 		return failure{"confirmation_required", fmt.Sprintf("%s applies to %s, and nobody can be asked here", c.verb.name, messages(plan.Count))}
 	}
 	a.showPlan(a.errs, plan)
 	if c.verb.danger == severe {
-		if answer := a.ask(fmt.Sprintf("Type the number of messages to %s them: ", c.verb.name)); answer != strconv.Itoa(plan.Count) {
-			return failure{"not_confirmed", quote(clean(answer)) + " is not the number of messages"}
+		answer, err := a.ask(ctx, fmt.Sprintf("Type the number of messages to %s them: ", c.verb.name))
+		if err == nil && answer != strconv.Itoa(plan.Count) {
+			err = failure{"not_confirmed", quote(clean(answer)) + " is not the number of messages"}
 		}
-		return nil
+		return err
 	}
-	return a.askYes(fmt.Sprintf("%s %s? [y/N] ", strings.ToUpper(c.verb.name[:1])+c.verb.name[1:], messages(plan.Count)))
-}
-
-func (a *app) ask(question string) string {
-	fmt.Fprint(a.errs, question)
-	line, _ := bufio.NewReader(a.in).ReadString('\n') // no answer is an answer
-	return strings.TrimSpace(line)
-}
-
-func (a *app) askYes(question string) error {
-	switch strings.ToLower(a.ask(question)) {
-	case "y", "yes":
-		return nil
-	}
-	return failure{"not_confirmed", "not confirmed"}
+	return a.askYes(ctx, fmt.Sprintf("%s %s? [y/N] ", strings.ToUpper(c.verb.name[:1])+c.verb.name[1:], messages(plan.Count)))
 }
 
 // apply changes what was shown, and nothing that came later.
@@ -156,21 +144,25 @@ func (c *changing) apply(cmd *cobra.Command, plan admin.Change) error {
 
 // answer writes what would be, or was, changed.
 func (c *changing) answer(change admin.Change) error {
-	a := c.app
-	if format, _ := a.format(); format == formatID {
-		for _, id := range change.IDs {
-			if _, err := fmt.Fprintln(a.out, clean(id)); err != nil {
-				return err
-			}
-		}
-	} else if err := a.document(change, func(w io.Writer) { c.show(w, change) }); err != nil {
-		return err
-	}
+	err := c.write(change)
 	switch {
-	case change.Gone > 0:
+	case change.Gone > 0: // also when nobody reads what was done
 		return failure{"partly_done", fmt.Sprintf("%d of %d messages done", change.Done, change.Done+change.Gone)}
-	case change.Count == 0 && change.WaitingCount == 0 && c.failEmpty:
+	case err == nil && change.Count == 0 && change.WaitingCount == 0 && c.failEmpty:
 		return failure{"nothing_matched", "nothing matched"}
+	}
+	return err
+}
+
+// write writes a change in the format asked for.
+func (c *changing) write(change admin.Change) error {
+	if format, _ := c.app.format(); format != formatID {
+		return c.app.document(change, func(w io.Writer) { c.show(w, change) })
+	}
+	for _, id := range change.IDs {
+		if _, err := fmt.Fprintln(c.app.out, clean(id)); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -186,7 +178,7 @@ func (c *changing) show(w io.Writer, change admin.Change) {
 		return
 	}
 	if change.Done > 0 {
-		fmt.Fprintf(w, "%s %s, %s.\n", c.verb.done, messages(change.Done), size(change.Bytes))
+		fmt.Fprintf(w, "%s %s, %s%s.\n", c.verb.done, messages(change.Done), size(change.Bytes), c.app.kept(change))
 		if c.verb.reverse != nil {
 			fmt.Fprintf(w, "Undo: %s\n", clean(c.verb.reverse(c.chosen, change.IDs)))
 		}
@@ -195,6 +187,14 @@ func (c *changing) show(w io.Writer, change admin.Change) {
 	if change.WaitingCount == 0 {
 		fmt.Fprintf(w, "Nothing to %s: %s chosen, none in a state that allows it.\n", c.verb.name, messages(change.Inapt))
 	}
+}
+
+// kept says how long deleted messages can be brought back.
+func (a *app) kept(change admin.Change) string {
+	if change.KeptUntil.IsZero() {
+		return ""
+	}
+	return ", kept until " + a.clock(change.KeptUntil)
 }
 
 // showWaiting says that a retry would do nothing, and what would.

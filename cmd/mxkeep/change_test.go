@@ -30,7 +30,7 @@ var changingVerbs = map[string][]string{
 
 // readingVerbs change nothing at all.
 var readingVerbs = []string{"status", "ready", "queue list", "queue stats", "queue show", "queue cat", "trace",
-	"health show", "health probe", "config validate", "config example", "version"}
+	"health show", "health probe", "config validate", "config example", "version", "completion", "help"}
 
 // runs are commands that are processes of their own, not clients.
 var runs = []string{"serve", "demo"}

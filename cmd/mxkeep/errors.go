@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
-	"syscall"
 
 	"github.com/mxkeep/mxkeep/relay/admin"
 )
@@ -83,12 +82,12 @@ func (a *app) codeOf(err error) string {
 	switch {
 	case errors.Is(err, errTimeout), errors.Is(err, context.DeadlineExceeded): // whatever the last answer was
 		return "timeout"
+	case errors.Is(err, context.Canceled):
+		return "interrupted"
 	case errors.As(err, &own):
 		return own.code
 	case errors.As(err, &refused):
 		return refused.Code
-	case errors.Is(err, context.Canceled):
-		return "interrupted"
 	case errors.Is(err, fs.ErrPermission) && errors.Is(err, admin.ErrUnreachable):
 		return "permission_denied"
 	case errors.Is(err, admin.ErrUnreachable):
@@ -118,6 +117,7 @@ type errorDocument struct {
 	Number  string `json:"number"`
 	Message string `json:"message"`
 	Hint    string `json:"hint"`
+	Docs    string `json:"docs"`
 	Exit    int    `json:"exit"`
 }
 
@@ -127,12 +127,9 @@ func (a *app) report(err error) int {
 	if errors.As(err, &silent) {
 		return int(silent)
 	}
-	if errors.Is(err, syscall.EPIPE) { // the reader has seen enough, as in: mxkeep queue list | head
-		return 0
-	}
 	p := lookup(a.codeOf(err))
 	if format, _ := a.format(); format == formatJSON || format == formatJSONL {
-		line, _ := admin.Encode(errorDocument{admin.SchemaError, p.code, p.number, err.Error(), p.hint, p.exit})
+		line, _ := admin.Encode(errorDocument{admin.SchemaError, p.code, p.number, err.Error(), p.hint, "mxkeep help " + p.number, p.exit})
 		_, _ = a.errs.Write(line)
 		return p.exit
 	}

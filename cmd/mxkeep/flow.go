@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"math"
 	"strings"
 )
 
@@ -19,12 +18,7 @@ const (
 )
 
 // flow fits the screen; what is not for a terminal is not broken.
-func (a *app) flow(w io.Writer) flow {
-	if a.exact() {
-		return flow{w, math.MaxInt}
-	}
-	return flow{w, a.screen.width}
-}
+func (a *app) flow(w io.Writer) flow { return flow{w, a.width()} }
 
 // labelled writes a label and its items; nothing if there are no items.
 func (f flow) labelled(label string, items ...string) {

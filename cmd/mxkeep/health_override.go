@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"time"
@@ -30,7 +31,7 @@ func newHealthOverride(a *app) *cobra.Command {
 			if request.Reason == "" {
 				return failure{admin.CodeReasonRequired, "override needs a reason"}
 			}
-			if err := a.permitOverride(request); err != nil {
+			if err := a.permitOverride(cmd.Context(), request); err != nil {
 				return err
 			}
 			did, err := a.client().Override(cmd.Context(), request)
@@ -48,14 +49,14 @@ func newHealthOverride(a *app) *cobra.Command {
 }
 
 // permitOverride asks before "up": the relay then delivers whatever the probes say.
-func (a *app) permitOverride(request admin.OverrideRequest) error {
+func (a *app) permitOverride(ctx context.Context, request admin.OverrideRequest) error {
 	switch {
 	case request.State == "auto" || a.flags.yes || a.flags.dryRun:
 		return nil
-	case !a.screen.in:
+	case !a.asks():
 		return failure{"confirmation_required", "override changes what the whole relay does, and nobody can be asked here"}
 	}
-	return a.askYes(fmt.Sprintf("Override to %s for %s? [y/N] ", request.State, span(admin.Duration(request.ForSeconds))))
+	return a.askYes(ctx, fmt.Sprintf("Override to %s for %s? [y/N] ", request.State, span(admin.Duration(request.ForSeconds))))
 }
 
 func (a *app) showOverride(w io.Writer, did admin.Switch) {

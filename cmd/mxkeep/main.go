@@ -19,6 +19,7 @@ import (
 var version = "dev"
 
 func main() {
+	signal.Ignore(syscall.SIGPIPE) // a reader that has gone is an error of the write, see outlet.go
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	a := &app{in: os.Stdin, out: os.Stdout, errs: os.Stderr, env: os.Getenv, now: time.Now(), screen: look(os.Stdin, os.Stdout, os.Getenv)}

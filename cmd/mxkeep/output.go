@@ -6,16 +6,19 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strings"
 
 	"github.com/mxkeep/mxkeep/relay/admin"
 )
 
-// The formats. formatAuto is a table on a terminal and tab-separated values elsewhere.
+// The formats. formatAuto is a table on a terminal and tab-separated values
+// elsewhere; formatWide is a table with all columns, not cut to the screen.
 const (
 	formatAuto  = "auto"
 	formatTable = "table"
+	formatWide  = "wide"
 	formatTSV   = "tsv"
 	formatCSV   = "csv"
 	formatJSON  = "json"
@@ -42,16 +45,24 @@ func (a *app) format() (string, error) {
 			return formatTable, nil
 		}
 		return formatTSV, nil
-	case formatTable, formatTSV, formatCSV, formatJSON, formatJSONL, formatID, formatMailq:
+	case formatTable, formatWide, formatTSV, formatCSV, formatJSON, formatJSONL, formatID, formatMailq:
 		return format, nil
 	}
-	return formatAuto, usage("no output format %q (there are auto table tsv csv json jsonl id mailq)", format)
+	return formatAuto, usage("no output format %q (there are auto table wide tsv csv json jsonl id mailq)", format)
 }
 
 // exact reports whether text is for a program: full times, nothing cut.
 func (a *app) exact() bool {
 	format, _ := a.format()
-	return format != formatTable
+	return format != formatTable && format != formatWide
+}
+
+// width is how many columns a line for people may have.
+func (a *app) width() int {
+	if format, _ := a.format(); format == formatTable {
+		return a.screen.width
+	}
+	return math.MaxInt
 }
 
 // document writes one document: as JSON, or as the text that show makes.
@@ -68,7 +79,7 @@ func (a *app) document(v any, show func(io.Writer)) error {
 		}
 		_, err = a.out.Write(line)
 		return err
-	case formatTable, formatTSV:
+	case formatTable, formatWide, formatTSV:
 		out := bufio.NewWriter(a.out)
 		show(out)
 		return out.Flush()
@@ -79,7 +90,7 @@ func (a *app) document(v any, show func(io.Writer)) error {
 // words writes a line for people; -q leaves it out.
 func (a *app) words(format string, args ...any) {
 	if !a.flags.quiet {
-		fmt.Fprintf(a.errs, format+"\n", args...)
+		fmt.Fprintln(a.errs, clean(fmt.Sprintf(format, args...)))
 	}
 }
 
@@ -144,6 +155,9 @@ func newListing[T any](a *app, columns []column[T], n int) (*listing[T], error) 
 	if err != nil {
 		return nil, err
 	}
+	if format == formatWide {
+		n = len(columns)
+	}
 	l := &listing[T]{app: a, format: format, columns: columns[:n], out: bufio.NewWriter(a.out)}
 	l.csv = csv.NewWriter(l.out)
 	if fields := a.flags.fields; len(fields) > 0 && format != formatJSON && format != formatJSONL {
@@ -173,7 +187,7 @@ func (l *listing[T]) row(v T) error {
 	switch l.format {
 	case formatJSON, formatJSONL:
 		return l.object(v)
-	case formatTable:
+	case formatTable, formatWide:
 		l.measured = append(l.measured, l.cells(func(c column[T]) string { return c.human(v) }))
 		if len(l.measured) >= batch {
 			return l.flushTable()
@@ -261,6 +275,14 @@ func (l *listing[T]) end(summary any) error {
 	return l.out.Flush()
 }
 
+// broken ends a listing that broke off: what came until then is written.
+func (l *listing[T]) broken(err error) error {
+	_ = l.flushTable() // the first error is the one to report
+	l.csv.Flush()
+	_ = l.out.Flush()
+	return err
+}
+
 // flushTable writes the measured rows. The widths of the first batch hold for all.
 func (l *listing[T]) flushTable() error {
 	if len(l.measured) == 0 {
@@ -276,7 +298,7 @@ func (l *listing[T]) flushTable() error {
 			titles[i], least[i] = c.title, c.least
 		}
 		l.measured = append([][]string{titles}, l.measured...)
-		l.widths = fit(l.measured, least, l.app.screen.width)
+		l.widths = fit(l.measured, least, l.app.width())
 	}
 	for _, cells := range l.measured {
 		if err := l.line(align(cells, l.widths, right, l.app.screen.utf8)); err != nil {

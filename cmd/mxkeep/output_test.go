@@ -108,7 +108,8 @@ func TestFormatsThatDoNotFit(t *testing.T) {
 			{"queue", "list", "--fields", "nonsense"}, {"queue", "list", "--json", "--fields", "nonsense"},
 			{"status", "--json=2"}, {"status", "--utc", "--local"}, {"queue", "list", "--sort", "colour"},
 			{"queue", "list", "--limit", "-1"}, {"queue", "stats", "--by", "colour"}, {"queue", "list", "--older", "soon"},
-			{"queue", "list", "--not"}, {"queue", "list", "--not", "--not", "--state", "held"}, {"queue", "list", "7hq2m8"},
+			{"queue", "list", "--not"}, {"queue", "list", "--not", "--not", "--state", "held"}, {"queue", "hold", "7hq2m8"}, {"queue", "cat", "000000000000", "-o", "csv"}, {"queue", "stats", "-o", "id"}, {"help", "nonsense"}, {"completion"}, {"completion", "tcsh"},
+			{"status", "--format", "xml"}, {"status", "--wait", "sleeping"}, {"status", "--watch", "--exit-code"}, {"status", "--watch=-1s"}, {"queue", "hold", "--all", "--limit", "-1"}, {"queue", "retry", "--all", "--now", "--spread", "25h"}, {"queue", "retry", "--all", "--spread", "soon"},
 			{"queue", "cat", "--raw", "--headers", "000000000000"}, {"trace", "what is this"}, {"trace", "a@b.example", "--limit", "0"},
 		} {
 			if got := r.run(args...); got.code != 2 || got.out != "" || !regexp.MustCompile(`^(E11\d\d |\{"schema":"mxkeep.error/1",)`).MatchString(got.errs) {
@@ -141,6 +142,11 @@ func TestExitCodes(t *testing.T) {
 			{[]string{"queue", "show", "zz"}, 5, "E1401"},
 			{[]string{"queue", "show", "1q3"}, 2, "E1402"},
 			{[]string{"queue", "cat", "000000000000"}, 5, "E1401"},
+			{[]string{"queue", "list", "zzz"}, 5, "E1401"},
+			{[]string{"queue", "stats", "1q3"}, 2, "E1402"},
+			{[]string{"trace", "zzz"}, 5, "E1401"},
+			{[]string{"trace", "1q3"}, 2, "E1402"},
+			{[]string{"queue", "show", "000000000000", "--no-color"}, 5, "E1401"},
 			{[]string{"trace", "nobody@nowhere.example"}, 5, "E1405"},
 			{[]string{"health", "probe", "--upstream", "lab"}, 2, "E1403"},
 			{[]string{"health", "probe"}, 1, "E1504"},
@@ -244,9 +250,11 @@ func TestHostileStringsNeverComeOutRaw(t *testing.T) {
 			{"queue", "stats"}, {"queue", "stats", "--by", "from"}, {"queue", "stats", "--by", "reply"}, {"queue", "stats", "--by", "client"},
 			{"trace", word}, {"trace", word, "--fields", "from,message_id,actor,recipients"}, {"health", "show"}, {"health", "probe", "-v"}, {"queue", "cat", word, "--raw"}, {"queue", "cat", word, "--envelope"},
 			{"queue", "hold", "--all", "-n"}, {"queue", "hold", word, "--reason", hostile}, {"trace", hostile + "@b.example"}, {"queue", "list", "--from", hostile},
+			{"status", "--format", "nagios"}, {"status", "--format", "prometheus"}, {"help", hostile}, {"completion", hostile}, {"status", "--wait", hostile},
+			{"queue", "delete", word, "--reason", hostile}, {"queue", "undelete", word}, {"queue", "retry", "--all"}, {"health", "override", "up", "-y", "--reason", hostile},
 			{"queue", "show", hostile}, {hostile}, {"queue", hostile}, {"trace", hostile}, {"queue", "pause", "--inbound", "-y", "--reason", hostile},
 		} {
-			formats := []string{"table", "tsv", "csv", "json", "jsonl", "id", "mailq"}
+			formats := []string{"table", "wide", "tsv", "csv", "json", "jsonl", "id", "mailq"}
 			if slices.Contains(args, "cat") {
 				formats = []string{"table", "tsv"}
 			}

@@ -42,14 +42,14 @@ func (a *app) cat(ctx context.Context, id string, p part) error {
 		return usage("--headers, --raw and --envelope exclude each other")
 	case p.envelope:
 		return a.catEnvelope(ctx, id)
-	case format != formatTable && format != formatTSV:
+	case a.exact() && format != formatTSV:
 		return usage("content has no output as %s; the envelope has: --envelope", format)
 	}
 	name := "headers"
 	if p.raw {
 		name = "raw"
 	}
-	if a.screen.out || format == formatTable {
+	if a.screen.out || !a.exact() {
 		err = a.catClean(ctx, id, name)
 	} else {
 		err = a.client().Content(ctx, id, name, a.out)

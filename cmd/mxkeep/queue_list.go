@@ -11,7 +11,7 @@ import (
 const screenful = 50
 
 func newQueueList(a *app) *cobra.Command {
-	var s selection
+	s := selection{beginnings: true}
 	var request admin.ListRequest
 	cmd := &cobra.Command{
 		Use:     "list [ID...]",
@@ -22,12 +22,12 @@ func newQueueList(a *app) *cobra.Command {
 			"  mxkeep queue list --from '@bulk.example' --not --state held\n" +
 			"  mxkeep queue list --reply '451*' -o id | mxkeep queue retry -",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			chosen, err := a.choose(&s, args)
+			chosen, err := a.choose(cmd.Context(), &s, args)
 			if err != nil {
 				return err
 			}
 			request.Select = chosen
-			if format, _ := a.format(); format == formatTable && !cmd.Flags().Changed("limit") && !s.all {
+			if !a.exact() && !cmd.Flags().Changed("limit") && !s.all {
 				request.Limit = screenful
 			}
 			return a.list(cmd, request)
@@ -50,12 +50,12 @@ func (a *app) list(cmd *cobra.Command, request admin.ListRequest) error {
 	out.mailq = a.mailq
 	sum, err := a.client().List(cmd.Context(), request, out.row)
 	if err != nil {
-		return err
+		return out.broken(err)
 	}
 	if err := out.end(sum); err != nil {
 		return err
 	}
-	if out.format == formatTable {
+	if !a.exact() {
 		a.words("%s", listSummary(sum))
 	}
 	return nil

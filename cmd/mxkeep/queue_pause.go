@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"strings"
@@ -31,7 +32,7 @@ func newQueuePause(a *app) *cobra.Command {
 			case request.Reason == "":
 				return failure{admin.CodeReasonRequired, "pause needs a reason"}
 			}
-			if err := a.permitPause(request); err != nil {
+			if err := a.permitPause(cmd.Context(), request); err != nil {
 				return err
 			}
 			did, err := a.client().Pause(cmd.Context(), request)
@@ -80,14 +81,14 @@ func pauseFlags(cmd *cobra.Command, request *admin.ResumeRequest) {
 }
 
 // permitPause asks, or wants --yes.
-func (a *app) permitPause(request admin.PauseRequest) error {
+func (a *app) permitPause(ctx context.Context, request admin.PauseRequest) error {
 	switch {
 	case a.flags.yes || a.flags.dryRun:
 		return nil
-	case !a.screen.in:
+	case !a.asks():
 		return failure{"confirmation_required", "pause changes the whole relay, and nobody can be asked here"}
 	}
-	return a.askYes(fmt.Sprintf("Pause %s for %s? [y/N] ", switches(request.ResumeRequest), span(admin.Duration(request.ForSeconds))))
+	return a.askYes(ctx, fmt.Sprintf("Pause %s for %s? [y/N] ", switches(request.ResumeRequest), span(admin.Duration(request.ForSeconds))))
 }
 
 // wouldBe puts the words of a dry run before what was not done.

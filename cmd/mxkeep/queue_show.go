@@ -151,10 +151,10 @@ func (a *app) whatNext(m admin.Message) string {
 	case "held":
 		return "nothing until a person releases it; meanwhile it does not expire"
 	case "refused":
-		return "nothing until a person decides; the content is kept for a time"
+		return "nothing until a person decides; it goes to the trash at " + a.clock(m.KeptUntil)
 	}
 	if m.State == "deleted" && !m.Purged {
-		return "the content is removed when its time in the trash is over"
+		return "in the trash until " + a.clock(m.KeptUntil) + ", then the content is removed"
 	}
 	return "nothing: every recipient has an outcome"
 }

@@ -36,17 +36,8 @@ func newReady(a *app) *cobra.Command {
 // ready asks whether mail is accepted; with wait, until it is or ctx ends.
 func (a *app) ready(ctx context.Context, wait bool) error {
 	client := a.client()
-	tick := time.NewTicker(readyEvery)
-	defer tick.Stop()
-	for {
+	return repeat(ctx, readyEvery, func() (bool, error) {
 		err := client.Ready(ctx)
-		if err == nil || !wait {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("%w; last answer: %w", context.Cause(ctx), err)
-		case <-tick.C:
-		}
-	}
+		return err == nil || !wait, err
+	})
 }

@@ -23,7 +23,9 @@ func newRoot(a *app) *cobra.Command {
 		newHealth(a),
 		// newConfig(a),
 		newVersion(a),
+		newCompletion(a),
 	)
+	root.SetHelpCommand(newHelp(a))
 	root.AddCommand(oldHabits()...)
 	return root
 }
@@ -32,7 +34,7 @@ func (a *app) globalFlags(root *cobra.Command) {
 	f, g := root.PersistentFlags(), &a.flags
 	f.StringVarP(&g.config, "config", "c", "", "configuration file (default: MXKEEP_CONFIG)")
 	f.StringVar(&g.socket, "socket", "", "control socket (default: MXKEEP_SOCKET, the configuration, "+defaultSocket+")")
-	f.StringVarP(&g.output, "output", "o", "", "auto, table, tsv, csv, json, jsonl, id or mailq (default: MXKEEP_OUTPUT, auto)")
+	f.StringVarP(&g.output, "output", "o", "", "auto, table, wide, tsv, csv, json, jsonl, id or mailq (default: MXKEEP_OUTPUT, auto)")
 	f.StringVar(&g.json, "json", "", "JSON; --json=1 insists on schema 1")
 	f.Lookup("json").NoOptDefVal = "1"
 	f.StringSliceVar(&g.fields, "fields", nil, "only these columns, or members of the JSON")
@@ -42,6 +44,7 @@ func (a *app) globalFlags(root *cobra.Command) {
 	f.BoolVarP(&g.quiet, "quiet", "q", false, "no words, only data and errors")
 	f.BoolVarP(&g.dryRun, "dry-run", "n", false, "say what would change, and change nothing")
 	f.BoolVarP(&g.yes, "yes", "y", false, "do not ask (what cannot be undone wants --confirm as well)")
+	f.BoolVar(&g.noInput, "no-input", false, "never ask: refuse where a person would have to answer")
 	f.DurationVar(&g.timeout, "timeout", 0, "give up after this time (default: none for changes, 30s for an answer to begin)")
 }
 

@@ -17,7 +17,7 @@ type screen struct {
 
 // look finds out about the terminal.
 func look(in, out *os.File, env func(string) string) screen {
-	s := screen{width: 80, utf8: true}
+	s := screen{width: 80}
 	width, ok := terminalWidth(out)
 	s.out = ok
 	if ok && width > 0 {

@@ -2,7 +2,9 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/mxkeep/mxkeep/queue"
@@ -35,9 +37,10 @@ ids may be given as arguments; "-" reads them from standard input, one a line.`
 
 // selection is what was chosen on the command line.
 type selection struct {
-	where  []string
-	negate bool
-	all    bool
+	where      []string
+	negate     bool
+	all        bool
+	beginnings bool // the beginning of an id will do
 }
 
 // selectFlags gives a command the flags that choose messages.
@@ -97,14 +100,19 @@ func (n *notFlag) Set(string) error {
 }
 
 // choose reads the ids among the arguments and makes the selection of a request.
-func (a *app) choose(s *selection, args []string) (admin.Select, error) {
+func (a *app) choose(ctx context.Context, s *selection, args []string) (admin.Select, error) {
 	if s.negate {
 		return admin.Select{}, usage("--not negates the flag after it, and there is none")
 	}
 	chosen := admin.Select{Where: s.where, All: s.all}
-	ids, err := a.ids(args)
+	ids, err := a.ids(ctx, args)
 	if err != nil {
 		return admin.Select{}, err
+	}
+	for i, id := range ids {
+		if ids[i], err = s.whole(ctx, a, id); err != nil {
+			return admin.Select{}, err
+		}
 	}
 	if len(ids) > 0 {
 		chosen.Where = append([]string{"id=" + strings.Join(ids, ",")}, chosen.Where...)
@@ -112,35 +120,53 @@ func (a *app) choose(s *selection, args []string) (admin.Select, error) {
 	return chosen, nil
 }
 
-// ids reads arguments, and the first word of each line of standard input for "-".
-func (a *app) ids(args []string) ([]string, error) {
+// whole finds the id that a word is the beginning of. Only verbs that read may
+// be given a beginning: a change must name what it changes.
+func (s *selection) whole(ctx context.Context, a *app, word string) (string, error) {
+	if _, err := queue.ParseID(word); err == nil {
+		return word, nil
+	} else if !s.beginnings {
+		return "", usage("%v", err)
+	}
+	m, err := a.client().Message(ctx, word)
+	return m.ID, err
+}
+
+// ids collects arguments, and for "-" the first word of each line of standard input.
+func (a *app) ids(ctx context.Context, args []string) ([]string, error) {
 	var ids []string
 	for _, arg := range args {
 		if arg != "-" {
 			ids = append(ids, arg)
 			continue
 		}
-		for lines := bufio.NewScanner(a.in); ; {
-			if !lines.Scan() {
-				if err := lines.Err(); err != nil {
-					return nil, fmt.Errorf("ids from standard input: %w", err)
-				}
-				break
-			}
-			if words := strings.Fields(lines.Text()); len(words) > 0 {
-				ids = append(ids, words[0])
-			}
+		var failed error
+		words, err := await(ctx, func() (words []string) {
+			words, failed = firstWords(a.in)
+			return words
+		})
+		if err != nil {
+			return nil, err
 		}
-		if len(ids) == 0 { // "-" chose nothing: that must never read as "everything"
+		if failed != nil {
+			return nil, fmt.Errorf("ids from standard input: %w", failed)
+		}
+		if ids = append(ids, words...); len(ids) == 0 { // "-" chose nothing: that must never read as "everything"
 			return nil, failure{admin.CodeNoSelection, "no id on standard input"}
 		}
 	}
-	for _, id := range ids {
-		if _, err := queue.ParseID(id); err != nil {
-			return nil, usage("%v", err)
+	return ids, nil
+}
+
+// firstWords reads the first word of each line, if there is one.
+func firstWords(in io.Reader) (words []string, err error) {
+	lines := bufio.NewScanner(in)
+	for lines.Scan() {
+		if line := strings.Fields(lines.Text()); len(line) > 0 {
+			words = append(words, line[0])
 		}
 	}
-	return ids, nil
+	return words, lines.Err()
 }
 
 // pasted writes the selection as flags that can be pasted into a shell.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"maps"
@@ -12,32 +13,88 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// statusOptions is how the status is asked for.
+type statusOptions struct {
+	exitCode bool
+	format   string        // text, nagios, prometheus
+	watch    time.Duration // ask again after so long; 0 is once
+	wait     string        // ask until the relay is in this state; "" is once
+}
+
 func newStatus(a *app) *cobra.Command {
-	var useCode bool
+	o := statusOptions{}
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Is anything lost, is it us or them, must I do something, when is it over",
 		Example: "  mxkeep status\n" +
 			"  mxkeep status --json --fields state,headline,queue\n" +
-			"  mxkeep status --exit-code     # 0 fine, 1 warning, 2 critical, 3 unknown",
+			"  mxkeep status --exit-code     # 0 fine, 1 warning, 2 critical, 3 unknown\n" +
+			"  mxkeep status --format nagios\n" +
+			"  mxkeep status --wait standby --timeout 1h",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			st, err := a.client().Status(cmd.Context())
-			if err == nil {
-				err = a.document(st, func(w io.Writer) { a.showStatus(w, st) })
-			}
-			switch {
-			case !useCode || a.codeOf(err) == "usage":
+			if err := o.check(); err != nil {
 				return err
-			case err != nil:
-				a.report(err)
-				return exitCode(severityCode(""))
 			}
-			return exitCode(severityCode(st.Severity))
+			return a.status(cmd.Context(), o)
 		},
 	}
-	cmd.Flags().BoolVar(&useCode, "exit-code", false, "exit with 0 fine, 1 warning, 2 critical, 3 unknown")
+	f := cmd.Flags()
+	f.BoolVar(&o.exitCode, "exit-code", false, "exit with 0 fine, 1 warning, 2 critical, 3 unknown")
+	f.StringVar(&o.format, "format", "text", "text, nagios (one line and its exit code) or prometheus")
+	f.DurationVar(&o.watch, "watch", 0, "show it again and again, every 2s or so long")
+	f.Lookup("watch").NoOptDefVal = "2s"
+	f.StringVar(&o.wait, "wait", "", "wait for this state: standby, holding, draining, paused or refusing")
 	return cmd
+}
+
+func (o statusOptions) check() error {
+	states := []string{"", admin.Standby, admin.Holding, admin.Draining, admin.PausedBy, admin.Refusing}
+	switch {
+	case o.format != "text" && o.format != "nagios" && o.format != "prometheus":
+		return usage("no status format %q (there are text nagios prometheus)", o.format)
+	case !slices.Contains(states, o.wait):
+		return usage("no state %q of the relay (there are%s)", o.wait, strings.Join(states, " "))
+	case o.watch < 0:
+		return usage("--watch %v: the time must be above zero", o.watch)
+	case o.watch > 0 && (o.wait != "" || o.exitCode || o.format != "text"):
+		return usage("--watch goes with none of --wait, --exit-code and --format")
+	}
+	return nil
+}
+
+// status asks, and shows what was asked for.
+func (a *app) status(ctx context.Context, o statusOptions) error {
+	if o.watch > 0 {
+		return a.watch(ctx, o.watch)
+	}
+	st, err := a.await(ctx, o.wait)
+	if err == nil {
+		err = a.writeStatus(st, o.format)
+	}
+	switch {
+	case o.format == "nagios" && err != nil:
+		fmt.Fprintf(a.out, "MXKEEP UNKNOWN - %s\n", clean(err.Error()))
+		return exitCode(severityCode(""))
+	case !o.exitCode && o.format != "nagios" || a.codeOf(err) == "usage":
+		return err
+	case err != nil:
+		a.report(err)
+		return exitCode(severityCode(""))
+	}
+	return exitCode(severityCode(st.Severity))
+}
+
+func (a *app) writeStatus(st admin.Status, format string) error {
+	switch format {
+	case "nagios":
+		_, err := io.WriteString(a.out, nagios(st))
+		return err
+	case "prometheus":
+		_, err := io.WriteString(a.out, prometheus(st))
+		return err
+	}
+	return a.document(st, func(w io.Writer) { a.showStatus(w, st) })
 }
 
 // severityCode is the exit code of --exit-code: what is not known is 3.

@@ -35,12 +35,17 @@ func (a *app) trace(cmd *cobra.Command, query string, limit int) error {
 	out.schema = "mxkeep.trace/1"
 	out.id = func(e admin.Entry) string { return e.ID }
 	known := []admin.Message{}
-	err = a.client().Trace(cmd.Context(), query, limit, out.row, func(m admin.Message) error {
+	var seen life
+	line := func(e admin.Entry) error {
+		seen.add(e)
+		return out.row(e)
+	}
+	err = a.client().Trace(cmd.Context(), query, limit, line, func(m admin.Message) error {
 		known = append(known, m)
 		return nil
 	})
 	if err != nil {
-		return err
+		return out.broken(err)
 	}
 	if err := out.end(map[string]any{"messages": known}); err != nil {
 		return err
@@ -48,9 +53,12 @@ func (a *app) trace(cmd *cobra.Command, query string, limit int) error {
 	if out.rows == 0 {
 		return failure{"nothing_matched", "the ledger has no line about " + quote(clean(query))}
 	}
-	if out.format == formatTable {
+	if !a.exact() {
 		for _, m := range known {
-			a.words("%s is %s: %s", clean(m.ID), m.State, a.whatNext(m))
+			a.words("%s is %s: %s", m.ID, m.State, a.whatNext(m))
+		}
+		for _, words := range seen.words() {
+			a.words("%s", words)
 		}
 	}
 	return nil

@@ -4,16 +4,21 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"runtime/debug"
 
+	"github.com/mxkeep/mxkeep/relay/admin"
 	"github.com/spf13/cobra"
 )
 
 // versionDocument says what this binary is.
 type versionDocument struct {
-	Schema   string `json:"schema"`
-	Version  string `json:"version"`
-	Go       string `json:"go"`
-	Platform string `json:"platform"`
+	Schema   string   `json:"schema"`
+	Version  string   `json:"version"`
+	Revision *string  `json:"revision"` // null if the build does not know
+	Go       string   `json:"go"`
+	Platform string   `json:"platform"`
+	Licence  string   `json:"licence"`
+	Schemas  []string `json:"schemas"` // of the JSON documents
 }
 
 func newVersion(a *app) *cobra.Command {
@@ -22,8 +27,31 @@ func newVersion(a *app) *cobra.Command {
 		Short: "What this binary is",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			v := versionDocument{"mxkeep.version/1", version, runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH}
-			return a.document(v, func(w io.Writer) { fmt.Fprintf(w, "mxkeep %s  %s  %s\n", v.Version, v.Go, v.Platform) })
+			v := versionDocument{Schema: "mxkeep.version/1", Version: version, Revision: revision(), Go: runtime.Version(),
+				Platform: runtime.GOOS + "/" + runtime.GOARCH, Licence: "MIT", Schemas: admin.Schemas()}
+			return a.document(v, func(w io.Writer) { showVersion(w, v) })
 		},
 	}
+}
+
+func showVersion(w io.Writer, v versionDocument) {
+	build := v.Version
+	if v.Revision != nil {
+		build += " (" + *v.Revision + ")"
+	}
+	fmt.Fprintf(w, "mxkeep %s  %s  %s  licence %s  JSON schema 1\n", build, v.Go, v.Platform, v.Licence)
+}
+
+// revision is the commit that the binary was built from; nil if it is not known.
+func revision() *string {
+	built, ok := debug.ReadBuildInfo()
+	if !ok {
+		return nil
+	}
+	for _, setting := range built.Settings {
+		if setting.Key == "vcs.revision" {
+			return &setting.Value
+		}
+	}
+	return nil
 }

@@ -39,7 +39,7 @@ type Options struct {
 	Store     Store
 	Upstreams []Upstream
 	Inbound   Inbound
-	Keep      queue.Keep
+	Keep      queue.Keep // the zero Keep is queue.DefaultKeep
 	Version   string
 	Started   time.Time
 	Ready     func() error // nil when mail is accepted; a primary that is down does not matter
@@ -111,7 +111,12 @@ type Server struct {
 }
 
 // New makes a Server. Store, Ready, and every func of an Upstream and of Inbound must be set.
-func New(o Options) *Server { return &Server{options: o} }
+func New(o Options) *Server {
+	if o.Keep == (queue.Keep{}) {
+		o.Keep = queue.DefaultKeep()
+	}
+	return &Server{options: o}
+}
 
 // sample is what the counters said at one instant.
 type sample struct {

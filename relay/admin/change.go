@@ -20,6 +20,7 @@ const (
 	maxReason  = 1000 // bytes of an operator's reason
 	sampleSize = 3    // messages shown of a set
 	amenders   = 32   // amendments on their way to the store: it commits together what comes together
+	maxSpread  = 24 * time.Hour
 )
 
 // change finds the set that a verb applies to and, unless it is a dry run, applies it.
@@ -44,7 +45,7 @@ func (s *Server) change(r *http.Request) (any, error) {
 	if want := request.IfCount; want != nil && *want != set.Count {
 		return nil, fail(CodeCountChanged, "%d messages match now, not %d; nothing was changed", set.Count, *want)
 	}
-	if err := s.amend(r.Context(), set, amendment); err != nil {
+	if err := s.amend(r.Context(), set, amendment, Duration(request.SpreadSeconds)); err != nil {
 		return nil, err
 	}
 	return set, nil
@@ -60,6 +61,12 @@ func (c ChangeRequest) parse() (queue.Filter, error) {
 		return queue.Filter{}, fail(CodeNoSelection, "no selection: %s would apply to every message", c.Verb)
 	case len(c.Reason) > maxReason:
 		return queue.Filter{}, fail(CodeBadRequest, "reason of %d bytes; %d are allowed", len(c.Reason), maxReason)
+	case c.Limit < 0:
+		return queue.Filter{}, fail(CodeBadRequest, "limit %d is below zero", c.Limit)
+	case !(c.SpreadSeconds >= 0 && c.SpreadSeconds <= maxSpread.Seconds()):
+		return queue.Filter{}, fail(CodeBadRequest, "spread over %g seconds; at most %g are allowed", c.SpreadSeconds, maxSpread.Seconds())
+	case c.SpreadSeconds > 0 && c.Verb != "retry":
+		return queue.Filter{}, fail(CodeBadRequest, "%s cannot be spread, only retry can", c.Verb)
 	case c.Verb == "delete" && c.Reason == "" && !c.DryRun:
 		return queue.Filter{}, fail(CodeReasonRequired, "delete needs a reason")
 	case c.Verb == "delete" && c.IfCount == nil && !c.DryRun:
@@ -75,22 +82,28 @@ func (c ChangeRequest) parse() (queue.Filter, error) {
 // gather looks for the messages that the amendment applies to, and changes nothing.
 func (s *Server) gather(ctx context.Context, request ChangeRequest, f queue.Filter, a queue.Amendment) (*Change, error) {
 	set := &Change{Schema: SchemaChange, Verb: request.Verb, DryRun: request.DryRun, Waiting: []string{}, IDs: []string{}, Sample: []Message{}}
-	closed := s.gates(a.At)
+	v := s.view(a.At)
+	if a.Event == queue.Delete {
+		set.KeptUntil = Time{a.At.Add(v.keep.Trash)}
+	}
 	for m, err := range s.options.Store.Messages(ctx, f) {
 		if err != nil {
 			return nil, err
+		}
+		if request.Limit > 0 && set.Count == request.Limit {
+			break
 		}
 		a.ID = m.ID
 		_, entry, err := m.Amended(a)
 		switch {
 		case err != nil:
 			set.Inapt++
-		case a.Event == queue.Retry && !request.Now && closed[m.Envelope.Upstream] != "":
+		case a.Event == queue.Retry && !request.Now && v.closed[m.Envelope.Upstream] != "":
 			set.wait(m.Envelope.Upstream)
 		default:
 			set.add(m, len(entry.Recipients))
 			if len(set.Sample) < sampleSize {
-				set.Sample = append(set.Sample, describe(m, closed, a.At))
+				set.Sample = append(set.Sample, v.describe(m))
 			}
 		}
 	}
@@ -117,18 +130,17 @@ func (c *Change) add(m queue.Message, recipients int) {
 	}
 }
 
-// amend applies the amendment to the set, message by message. What has left
-// or changed since is counted, any other error ends it.
-func (s *Server) amend(ctx context.Context, set *Change, a queue.Amendment) error {
+// amend applies the amendment to the set, message by message, a retry evenly
+// over the time of spread. What has left or changed since is counted, any
+// other error ends it.
+func (s *Server) amend(ctx context.Context, set *Change, a queue.Amendment, spread time.Duration) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	ids := make(chan queue.ID)
-	var mu sync.Mutex // guards set.Done and set.Gone
+	amendments := make(chan queue.Amendment) // closed when all are handed out
+	var mu sync.Mutex                        // guards set.Done and set.Gone
 	var workers sync.WaitGroup
 	work := func() {
-		for id := range ids {
-			one := a
-			one.ID = id
+		for one := range amendments {
 			err := s.options.Store.Amend(ctx, one)
 			mu.Lock()
 			switch {
@@ -145,13 +157,15 @@ func (s *Server) amend(ctx context.Context, set *Change, a queue.Amendment) erro
 	for range min(amenders, len(set.IDs)) {
 		workers.Go(work)
 	}
-	for _, id := range set.IDs {
+	for i, id := range set.IDs {
+		share := float64(i) / float64(len(set.IDs))
+		a.ID, a.Next = queue.ID(id), a.At.Add(time.Duration(share*float64(spread)))
 		select {
-		case ids <- queue.ID(id):
+		case amendments <- a:
 		case <-ctx.Done():
 		}
 	}
-	close(ids)
+	close(amendments)
 	workers.Wait()
 	if err := context.Cause(ctx); err != nil {
 		return fail(asError(err).Code, "%s: %d of %d messages were done before this: %v", a.Event, set.Done, set.Count, err)

@@ -128,23 +128,6 @@ func receive(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// Health answers /healthz and /readyz for containers and load balancers. It
-// says nothing about mail. A primary that is down leaves us ready: it is why we exist.
-func Health(ready func() error) http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprintln(w, "ok")
-	})
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if ready() != nil { // the cause is for the log and the control socket
-			http.Error(w, "not ready", http.StatusServiceUnavailable)
-			return
-		}
-		fmt.Fprintln(w, "ok")
-	})
-	return mux
-}
-
 // answer makes an HTTP handler of a function that answers with one document.
 func answer(do func(*http.Request) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {

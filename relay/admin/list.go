@@ -79,8 +79,7 @@ func (l ListRequest) parse() (listing, error) {
 }
 
 func (s *Server) listByAge(ctx context.Context, l listing, out *stream) error {
-	now := time.Now()
-	closed := s.gates(now)
+	v := s.view(time.Now())
 	sum := Summary{Schema: SchemaSummary}
 	for m, err := range s.options.Store.Messages(ctx, l.filter) {
 		if err != nil {
@@ -90,7 +89,7 @@ func (s *Server) listByAge(ctx context.Context, l listing, out *stream) error {
 		if l.limit > 0 && sum.Shown == l.limit {
 			continue
 		}
-		if err := out.write(describe(m, closed, now)); err != nil {
+		if err := out.write(v.describe(m)); err != nil {
 			return err
 		}
 		sum.Shown++
@@ -99,8 +98,7 @@ func (s *Server) listByAge(ctx context.Context, l listing, out *stream) error {
 }
 
 func (s *Server) listSorted(ctx context.Context, l listing, out *stream) error {
-	now := time.Now()
-	closed := s.gates(now)
+	v := s.view(time.Now())
 	sum := Summary{Schema: SchemaSummary}
 	var keys []sortKey
 	for m, err := range s.options.Store.Messages(ctx, l.filter) {
@@ -108,7 +106,7 @@ func (s *Server) listSorted(ctx context.Context, l listing, out *stream) error {
 			return err
 		}
 		sum.add(m)
-		k := l.key(m, now)
+		k := l.key(m, v.now)
 		k.id = m.ID
 		keys = append(keys, k)
 	}
@@ -126,7 +124,7 @@ func (s *Server) listSorted(ctx context.Context, l listing, out *stream) error {
 		if err != nil {
 			return err
 		}
-		if err := out.write(describe(m, closed, now)); err != nil {
+		if err := out.write(v.describe(m)); err != nil {
 			return err
 		}
 		sum.Shown++

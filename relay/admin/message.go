@@ -10,34 +10,40 @@ import (
 	"github.com/mxkeep/mxkeep/queue"
 )
 
-// gates says for each upstream why nothing is delivered to it now; no entry is "nothing stops it".
-type gates map[string]string
+// view is what messages are described by: the instant, what stops deliveries
+// now, and how long what is not wanted any more is kept.
+type view struct {
+	now    time.Time
+	closed map[string]string // by upstream: why nothing is delivered to it now
+	keep   queue.Keep
+}
 
-func (s *Server) gates(now time.Time) gates {
-	closed := gates{}
+func (s *Server) view(now time.Time) view {
+	v := view{now: now, closed: map[string]string{}, keep: s.options.Keep}
 	for _, u := range s.options.Upstreams {
 		switch {
 		case u.Delivery().Paused.Active(now):
-			closed[u.Name] = "paused"
+			v.closed[u.Name] = "paused"
 		case u.Status().Effective(now) == health.Down:
-			closed[u.Name] = "on_recovery"
+			v.closed[u.Name] = "on_recovery"
 		}
 	}
-	return closed
+	return v
 }
 
 // describe makes the wire form of a message.
-func describe(m queue.Message, closed gates, now time.Time) Message {
+func (v view) describe(m queue.Message) Message {
 	o := m.Envelope.Origin
 	d := Message{Schema: SchemaMessage, ID: string(m.ID), State: m.State().String(), Upstream: m.Envelope.Upstream,
 		ReceivedAt: Time{m.AcceptedAt}, Attempts: m.Attempts, SizeBytes: m.Size, From: m.Envelope.ReversePath,
 		MessageID: m.MessageID, HeldReason: m.Held, HeldAt: Time{m.HeldAt}, DeletedAt: Time{m.DeletedAt}, Purged: m.Purged,
+		KeptUntil:  Time{v.keptUntil(m)},
 		Digest:     m.Digest.String(),
 		Client:     Origin{IP: o.Address, Host: o.Host, Hello: o.Hello, TLS: o.TLS, Reason: o.Reason},
 		Recipients: make([]Recipient, 0, len(m.Envelope.Recipients))}
-	d.NextReason, d.NextAt = next(m, closed, now)
+	d.NextReason, d.NextAt = v.next(m)
 	if len(m.Pending()) > 0 {
-		d.ExpiresAt = Time{m.Expires(now)}
+		d.ExpiresAt = Time{m.Expires(v.now)}
 	}
 	for i, r := range m.Envelope.Recipients {
 		line := Recipient{Address: r.ForwardPath, State: m.RecipientState(i).String()}
@@ -51,18 +57,36 @@ func describe(m queue.Message, closed gates, now time.Time) Message {
 }
 
 // next says what happens next with a message, and when, if the clock decides.
-func next(m queue.Message, closed gates, now time.Time) (reason string, at Time) {
+func (v view) next(m queue.Message) (reason string, at Time) {
 	switch state := m.State(); {
 	case state.Final():
 		return "none", Time{}
 	case state == queue.StateHeld, state == queue.StateRefused, state == queue.StateActive:
 		return state.String(), Time{}
-	case closed[m.Envelope.Upstream] != "":
-		return closed[m.Envelope.Upstream], Time{}
-	case m.NextAttempt.After(now):
+	case v.closed[m.Envelope.Upstream] != "":
+		return v.closed[m.Envelope.Upstream], Time{}
+	case m.NextAttempt.After(v.now):
 		return "scheduled", Time{m.NextAttempt}
 	}
 	return "now", Time{m.NextAttempt}
+}
+
+// keptUntil is when a refused message goes to the trash, or a deleted one
+// loses its content; zero for any other.
+func (v view) keptUntil(m queue.Message) (until time.Time) {
+	switch m.State() {
+	case queue.StateDeleted:
+		if !m.Purged {
+			until = m.DeletedAt.Add(v.keep.Trash)
+		}
+	case queue.StateRefused:
+		for i, r := range m.Envelope.Recipients {
+			if at := r.Last.At.Add(v.keep.Refused); m.RecipientState(i) == queue.StateRefused && at.After(until) {
+				until = at
+			}
+		}
+	}
+	return until
 }
 
 func describeResult(r queue.Result) Reply {
@@ -90,8 +114,7 @@ func (s *Server) getMessage(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	now := time.Now()
-	return describe(m, s.gates(now), now), nil
+	return s.view(time.Now()).describe(m), nil
 }
 
 // find returns the message of an id or of the beginning of one.

@@ -60,23 +60,25 @@ func (s *Server) shape(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	now := time.Now()
-	closed := s.gates(now)
+	v := s.view(time.Now())
+	var oldest time.Duration
 	all, rows, why := newRow("all"), map[string]*Row{}, map[string]int{}
 	for m, err := range s.options.Store.Messages(r.Context(), filter) {
 		if err != nil {
 			return nil, err
 		}
-		column := ageColumn(now.Sub(m.AcceptedAt))
+		age := v.now.Sub(m.AcceptedAt)
+		oldest = max(oldest, age)
+		column := ageColumn(age)
 		all.count(column)
 		rowOf(rows, name(m)).count(column)
-		reason := whyItWaits(m, closed, now)
+		reason := v.whyItWaits(m)
 		if _, known := why[reason]; !known && len(why) >= maxRows {
 			reason = others
 		}
 		why[reason]++
 	}
-	shape := Shape{Schema: SchemaShape, By: by, LimitMinutes: ageLimits, All: *all, Rows: []Row{}, Why: []Reason{}}
+	shape := Shape{Schema: SchemaShape, By: by, LimitMinutes: ageLimits, All: *all, Rows: []Row{}, Why: []Reason{}, Verdict: verdict(all.Ages, oldest)}
 	for _, row := range rows {
 		shape.Rows = append(shape.Rows, *row)
 	}
@@ -121,8 +123,8 @@ func ageColumn(age time.Duration) int {
 }
 
 // whyItWaits says in words why a message has not left yet.
-func whyItWaits(m queue.Message, closed gates, now time.Time) string {
-	reason, _ := next(m, closed, now)
+func (v view) whyItWaits(m queue.Message) string {
+	reason, _ := v.next(m)
 	switch reason {
 	case "held":
 		return "held: " + m.Held

@@ -99,7 +99,7 @@ type actorKey struct{}
 // Serve answers on the socket until ctx ends, then lets running requests end
 // for some seconds. It closes the listener.
 func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
-	server := &http.Server{
+	return serveHTTP(ctx, listener, &http.Server{
 		Handler:           s.Handler(),
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
@@ -107,12 +107,16 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 		ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
 			return context.WithValue(ctx, actorKey{}, peer(conn))
 		},
-	}
+	})
+}
+
+// serveHTTP runs a server until ctx ends, and drains it.
+func serveHTTP(ctx context.Context, listener net.Listener, server *http.Server) error {
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	select {
 	case err := <-served:
-		return fmt.Errorf("control socket: %w", err)
+		return fmt.Errorf("answering on %s: %w", listener.Addr(), err)
 	case <-ctx.Done():
 	}
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)

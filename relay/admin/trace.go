@@ -36,10 +36,23 @@ func traceFilter(query string) (queue.LedgerFilter, error) {
 	return queue.LedgerFilter{}, fail(CodeBadRequest, "%q is no message id, Message-ID, address or Received line", query)
 }
 
+// idBeginning is what could be the beginning of a message id.
+var idBeginning = regexp.MustCompile(`^[0-9A-Za-z]{3,11}$`)
+
+// traceFilter finds the message of the beginning of an id as well.
+func (s *Server) traceFilter(ctx context.Context, query string) (queue.LedgerFilter, error) {
+	query = strings.TrimSpace(query)
+	if !idBeginning.MatchString(query) {
+		return traceFilter(query)
+	}
+	m, err := s.find(ctx, query)
+	return queue.LedgerFilter{ID: m.ID}, err
+}
+
 // trace streams the ledger lines about a query, at most as many as limit
 // says, then each message they name that is still known.
 func (s *Server) trace(w http.ResponseWriter, r *http.Request) {
-	filter, err := traceFilter(r.URL.Query().Get("q"))
+	filter, err := s.traceFilter(r.Context(), r.URL.Query().Get("q"))
 	if err != nil {
 		writeError(w, err)
 		return
@@ -94,8 +107,7 @@ func (s *Server) lines(ctx context.Context, filter queue.LedgerFilter, limit int
 
 // writeKnown writes the messages of the ids, leaving out those that the store has forgotten.
 func (s *Server) writeKnown(ctx context.Context, ids []queue.ID, out *stream) error {
-	now := time.Now()
-	closed := s.gates(now)
+	v := s.view(time.Now())
 	for _, id := range ids {
 		m, err := s.options.Store.Message(ctx, id)
 		if errors.Is(err, queue.ErrNotFound) {
@@ -104,7 +116,7 @@ func (s *Server) writeKnown(ctx context.Context, ids []queue.ID, out *stream) er
 		if err != nil {
 			return err
 		}
-		if err := out.write(describe(m, closed, now)); err != nil {
+		if err := out.write(v.describe(m)); err != nil {
 			return err
 		}
 	}

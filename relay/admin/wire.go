@@ -25,6 +25,12 @@ const (
 	SchemaError    = "mxkeep.error/1"
 )
 
+// Schemas lists the schemas of all documents.
+func Schemas() []string {
+	return []string{SchemaStatus, SchemaMessage, SchemaSummary, SchemaShape, SchemaChange, SchemaEntry,
+		SchemaUpstream, SchemaProbe, SchemaSwitch, SchemaReady, SchemaError}
+}
+
 // Time is an instant on the wire: RFC 3339 in UTC with milliseconds. The zero Time is null.
 type Time struct{ time.Time }
 
@@ -110,6 +116,7 @@ type Message struct {
 	HeldReason string      `json:"held_reason"`
 	HeldAt     Time        `json:"held_at"`
 	DeletedAt  Time        `json:"deleted_at"`
+	KeptUntil  Time        `json:"kept_until"` // when a refused message goes to the trash, or a deleted one loses its content
 	Purged     bool        `json:"purged"`
 	Digest     string      `json:"sha256"`
 	Client     Origin      `json:"client"`
@@ -198,6 +205,10 @@ type ChangeRequest struct {
 	DryRun  bool   `json:"dry_run,omitempty"`
 	IfCount *int   `json:"if_count,omitempty"` // change nothing if another number matches; delete needs it
 	Now     bool   `json:"now,omitempty"`      // retry although the upstream is down
+	Limit   int    `json:"limit,omitempty"`    // at most so many, the oldest first; 0 is no limit
+
+	// SpreadSeconds is the time over which the attempts of a retry are spread.
+	SpreadSeconds float64 `json:"spread_seconds,omitempty"`
 }
 
 // Change is what a ChangeRequest did, or would do.
@@ -210,6 +221,7 @@ type Change struct {
 	Recipients   int       `json:"recipients"`
 	Oldest       Time      `json:"oldest_received_at"`
 	Newest       Time      `json:"newest_received_at"`
+	KeptUntil    Time      `json:"kept_until"`     // of delete: until then undelete brings them back
 	Inapt        int       `json:"not_applicable"` // chosen, but not in a state that allows the verb
 	Done         int       `json:"done"`
 	Gone         int       `json:"gone"`          // left, or changed, between looking and acting
@@ -233,6 +245,7 @@ type Shape struct {
 	All          Row      `json:"all"`
 	Rows         []Row    `json:"rows"` // the largest first
 	Why          []Reason `json:"why"`
+	Verdict      string   `json:"verdict"` // what the shape of the whole means; "" if it says nothing
 }
 
 // Row is one line of a Shape.
