@@ -14,10 +14,10 @@ import (
 var nat64 = netip.MustParsePrefix("64:ff9b::/96")
 
 // hops lists the addresses of all hosts, in the order of the hosts. Within a
-// host the first one changes from call to call, so that its addresses share the
+// host, turn says which is the first: if it changes, its addresses share the
 // load and none that is dead is always asked first. failures has an answer for
 // each host without an address.
-func (u *Upstream) hops(ctx context.Context) (hops []hop, failures []unresolved) {
+func (u *Upstream) hops(ctx context.Context, turn uint32) (hops []hop, failures []unresolved) {
 	for _, h := range u.hosts {
 		addresses, err := u.addresses(ctx, h)
 		if err != nil {
@@ -26,8 +26,8 @@ func (u *Upstream) hops(ctx context.Context) (hops []hop, failures []unresolved)
 			failures = append(failures, unresolved{h.name, a})
 			continue
 		}
-		turn := int(u.turn.Add(1)) % len(addresses)
-		for _, address := range slices.Concat(addresses[turn:], addresses[:turn]) {
+		first := turn % uint32(len(addresses))
+		for _, address := range slices.Concat(addresses[first:], addresses[:first]) {
 			if len(hops) < maxAddresses {
 				hops = append(hops, hop{host: h.name, address: netip.AddrPortFrom(address, h.port)})
 			}

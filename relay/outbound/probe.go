@@ -26,7 +26,7 @@ func (u *Upstream) Probe(ctx context.Context, recipient string, say func(line st
 		return []health.Signal{{At: time.Now(), Upstream: u.Name(), Source: health.SourceProbe, Class: health.Misconfigured,
 			Phase: health.PhaseRcpt, Command: "RCPT", Reply: "not a recipient to probe for: " + recipient, Round: round, Last: true}}
 	}
-	hops, failures := u.hops(ctx)
+	hops, failures := u.hops(ctx, 0)
 	var signals []health.Signal
 	for _, f := range failures {
 		signals = append(signals, u.evidence(health.SourceProbe, hop{host: f.host}, f.answer, 0))

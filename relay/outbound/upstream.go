@@ -12,7 +12,7 @@ import (
 type Upstream struct {
 	options Options
 	hosts   []host
-	turn    atomic.Uint32 // which address of a host is first
+	turn    atomic.Uint32 // deliveries that had to dial: which address of a host is first
 	round   atomic.Uint64 // of probes
 
 	mu     sync.Mutex
@@ -108,7 +108,7 @@ func (u *Upstream) Close() {
 // dial tries the addresses in turn until one leads to where MAIL can be said.
 // Otherwise the answer is that of the last one.
 func (u *Upstream) dial(ctx context.Context, each func(hop, answer, time.Duration)) (*session, hop, answer) {
-	hops, failures := u.hops(ctx)
+	hops, failures := u.hops(ctx, u.turn.Add(1))
 	var last answer
 	var at hop
 	for _, f := range failures {

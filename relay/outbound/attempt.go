@@ -1,0 +1,119 @@
+package outbound
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"runtime/debug"
+	"time"
+
+	"github.com/mxkeep/mxkeep/queue"
+)
+
+// ended is how an attempt ended.
+type ended struct {
+	id     queue.ID
+	epoch  int // of the pace when it began
+	lesson lesson
+	err    error // of the store: what became of the attempt is not written down
+}
+
+// attempt delivers a claimed message and settles it. The context is that of all
+// attempts: when it is cancelled the attempt ends soon, but it is settled.
+func (d *Dispatcher) attempt(ctx context.Context, m queue.Message) ended {
+	within, cancel := context.WithTimeout(ctx, d.options.Attempt)
+	defer cancel()
+	report, held := d.deliver(within, m)
+	for _, s := range report.Signals { // before it is settled: what is due at once then meets the new status
+		d.options.Health.Observe(s)
+	}
+	now := time.Now()
+	plan := queue.Plan(d.options.Schedule, m, kept(report.Results), now)
+	plan.Actor, plan.Held = actor, held
+	if least := now.Add(report.Slow); report.Slow > 0 && plan.NextAttempt.Before(least) {
+		plan.NextAttempt = least
+	}
+	err := d.options.Store.Settle(context.WithoutCancel(ctx), plan)
+	d.log(m, plan, now)
+	return ended{id: m.ID, lesson: learn(report), err: err}
+}
+
+// actor names us in the ledger.
+const actor = "relay"
+
+// deliver makes the attempt. held says why the message must not be tried again
+// before a person has looked, "" if it may.
+func (d *Dispatcher) deliver(ctx context.Context, m queue.Message) (report Report, held string) {
+	defer func() {
+		if r := recover(); r != nil {
+			d.panics.Add(1)
+			held = fmt.Sprintf("panic in the attempt: %.200v", r)
+			report = Report{Results: map[int]queue.Result{}}
+			for _, i := range m.Pending() { // it may have happened after the primary took the message
+				report.Results[i] = queue.Result{At: time.Now(), Action: queue.Deferred, Scope: queue.ScopeOwn,
+					Reply: queue.Reply{Text: held}, MaybeDuplicate: true}
+			}
+			d.options.Log.Error("delivery.panic", "id", m.ID, "upstream", d.name, "attempt", m.Attempts, "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
+		}
+	}()
+	// Reading our own disk is short, and a cancelled attempt must not look like damage.
+	read := context.WithoutCancel(ctx)
+	report = d.options.Upstream.Deliver(ctx, m, func() (io.ReadCloser, error) { return d.options.Store.Content(read, m.ID) })
+	if report.Content != nil {
+		held = "the content cannot be read: " + report.Content.Error()
+	}
+	return report, held
+}
+
+// kept turns Failed into Refused. Failed is final and says that the sender has
+// been told, but nothing tells senders yet; so a message that has failed is
+// kept with its reason for a person to decide.
+func kept(results map[int]queue.Result) map[int]queue.Result {
+	all := make(map[int]queue.Result, len(results))
+	for i, r := range results {
+		if r.Action == queue.Failed {
+			r.Action = queue.Refused
+		}
+		all[i] = r
+	}
+	return all
+}
+
+// maxLoggedReply bounds what a remote server can write into a line of our log.
+const maxLoggedReply = 512
+
+// log writes a line for each outcome of the attempt, with the number of
+// recipients that had it.
+func (d *Dispatcher) log(m queue.Message, plan queue.Settlement, now time.Time) {
+	if plan.Held != "" {
+		d.options.Log.Error("delivery.held", "id", m.ID, "upstream", d.name, "attempt", m.Attempts, "reason", plan.Held)
+	}
+	type outcome struct {
+		action queue.Action
+		reply  queue.Reply
+	}
+	recipients := map[outcome]int{}
+	for _, r := range plan.Results {
+		recipients[outcome{r.Action, r.Reply}]++
+	}
+	for _, i := range m.Pending() {
+		r, found := plan.Results[i]
+		n := recipients[outcome{r.Action, r.Reply}]
+		if !found || n == 0 {
+			continue
+		}
+		delete(recipients, outcome{r.Action, r.Reply}) // its line is this one
+		level, next := slog.LevelInfo, time.Duration(0)
+		if r.Action != queue.Delivered {
+			level = slog.LevelWarn
+		}
+		if r.Action == queue.Deferred {
+			next = max(0, plan.NextAttempt.Sub(now))
+		}
+		d.options.Log.Log(context.Background(), level, "delivery."+r.Action.String(), "id", m.ID, "sid", r.RemoteSession,
+			"upstream", d.name, "address", r.Address, "command", r.Reply.Command, "code", r.Reply.Code, "enhanced", r.Reply.Enhanced,
+			"attempt", m.Attempts, "recipients", n, "took", r.Took, "next", next, "maybe_duplicate", r.MaybeDuplicate,
+			"reply", fmt.Sprintf("%.*s", maxLoggedReply, r.Reply.Text))
+	}
+}
