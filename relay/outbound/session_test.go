@@ -372,7 +372,7 @@ func TestCancelled(t *testing.T) {
 
 func TestCancelledBefore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, nil, hello("PIPELINING")+good)
+		r := newRig(t, nil, hello("PIPELINING")+good+"hang")
 		ctx, cancel := context.WithCancel(t.Context())
 		r.want(r.Deliver(ctx, message("b@corp.example"), opened(text)), "delivered", "ok@final")
 		cancel()
