@@ -123,7 +123,11 @@ func (f finding) whyRound() string {
 	case last.isBad():
 		return f.whyBad()
 	case last.isPartial():
-		return fmt.Sprintf("%d of %d addresses fail; %s", last.bad, last.size, quote(last.quoted))
+		verb := "fail"
+		if last.bad == 1 {
+			verb = "fails"
+		}
+		return fmt.Sprintf("%d of %d addresses %s; %s", last.bad, last.size, verb, quote(last.quoted))
 	case last.isGood() && last.quoted.Class == Recipient:
 		return "it takes mail, but not for the recipient of the probe: check that address; " + quote(last.quoted)
 	case last.isGood():
@@ -181,7 +185,10 @@ func quote(sig Signal) string {
 		}
 		return '?'
 	}, sig.Reply)), " ")
-	if reply == "" {
+	switch {
+	case reply == "" && sig.Phase == "":
+		return "no reply"
+	case reply == "":
 		return "no reply in phase " + string(sig.Phase)
 	}
 	if runes := []rune(reply); len(runes) > maxQuote {

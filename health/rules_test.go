@@ -1,0 +1,368 @@
+package health
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+var start = time.Date(2026, 1, 22, 19, 30, 0, 0, time.UTC)
+
+// player feeds the rules with events and keeps what a Monitor would.
+type player struct {
+	t      testing.TB
+	rules  Rules
+	status Status
+	window Window
+	rounds uint64
+}
+
+// letters are how the tests write classes.
+var letters = map[rune]Signal{
+	'o': {Class: OK, Phase: PhaseRcpt, Reply: "250 2.1.5 recipient OK"},
+	'x': {Class: Outage, Phase: PhaseRcpt, Reply: "451 4.3.2 Temporary server error. Please try again later ATTR2"},
+	's': {Class: Throttle, Phase: PhaseRcpt, Reply: "451 4.7.500 Server busy"},
+	'm': {Class: Misconfigured, Phase: PhaseRcpt, Reply: "550 5.7.51 TenantInboundAttribution"},
+	'f': {Class: Misconfigured, Condition: "all_front_ends", Phase: PhaseTLS},
+	't': {Class: Temporary, Phase: PhaseRcpt, Reply: "450 4.2.0 greylisted"},
+	'r': {Class: Recipient, Phase: PhaseRcpt, Reply: "550 5.4.1 Recipient address rejected"},
+	'p': {Class: Policy, Phase: PhaseRcpt, Reply: "550 5.7.509 Access denied", Condition: "dmarc_passed"},
+	'2': {Class: Throttle, Condition: "second_source", Phase: PhaseRcpt, Reply: "451 4.7.500 Server busy"},
+	'1': {Class: Outage, Condition: "one_domain", Phase: PhaseRcpt, Reply: "451 4.4.4 Temporary server error ATTR2"},
+}
+
+func (p *player) feed(sig Signal) {
+	p.window = p.window.Add(sig, p.rules.Span)
+	p.status = p.rules.Next(p.status, p.window, sig)
+}
+
+// play carries out one event at so many seconds:
+//
+//	probe xo        a round of two addresses, the first fails
+//	attempt xxo     three attempts, each in a session and at an address of its own
+//	one-address xx  two attempts at the same address
+//	one-session xx  two signals of the same attempt
+//	slow x          an attempt that took five minutes
+//	sender abc      three senders that came back
+//	nothing
+func (p *player) play(at float64, event string) {
+	kind, what, _ := strings.Cut(event, " ")
+	for i, letter := range what {
+		sig := letters[letter]
+		sig.At = start.Add(time.Duration(at * float64(time.Second)))
+		sig.Source = SourceAttempt
+		sig.Address, sig.Session = "192.0.2."+strconv.Itoa(i+1)+":25", fmt.Sprint(at, i)
+		switch kind {
+		case "probe":
+			sig.Source, sig.Round, sig.Last = SourceProbe, p.rounds+1, i == len(what)-1
+		case "attempt":
+		case "one-address":
+			sig.Address = "192.0.2.1:25"
+		case "one-session":
+			sig.Session = "the same"
+		case "slow":
+			sig.Took = 5 * time.Minute
+		case "sender":
+			sig = Signal{At: sig.At, Source: SourceSender, Address: string(letter)}
+		default:
+			p.t.Fatalf("unknown event %q", event)
+		}
+		p.feed(sig)
+	}
+	p.rounds++
+}
+
+type step struct {
+	at    float64 // seconds
+	event string
+	want  State
+}
+
+var up = step{0, "probe o", Up}
+
+func TestRules(t *testing.T) {
+	down := []step{up, {20, "probe x", Degraded}, {30, "probe x", Degraded}, {40, "probe x", Down}}
+	recovering := append(down[:4:4], step{50, "probe o", Recovering})
+	with := func(before []step, more ...step) []step { return append(before[:len(before):len(before)], more...) }
+	for _, test := range []struct {
+		rule  string
+		steps []step
+	}{
+		{"at first nothing is known; the first good round is enough", []step{up}},
+		{"at first nothing is known; a bad round does not change that", []step{{0, "probe x", Degraded}}},
+		{"after a bad round one good round is not enough", []step{{0, "probe x", Degraded}, {10, "probe o", Degraded}, {30, "probe o", Degraded}, {50, "probe o", Up}}},
+		{"one bad round: degraded", []step{up, {20, "probe x", Degraded}}},
+		{"three bad rounds in a row: down", down},
+		{"a good round between: they are counted anew", []step{up, {20, "probe x", Degraded}, {30, "probe x", Degraded}, {40, "probe o", Degraded},
+			{60, "probe x", Degraded}, {70, "probe x", Degraded}, {80, "probe x", Down}}},
+		{"a round that says nothing between: they are counted anew", []step{up, {20, "probe x", Degraded}, {30, "probe x", Degraded}, {40, "probe t", Degraded},
+			{60, "probe x", Degraded}}},
+		{"one of two addresses fails: degraded, never down", []step{up, {20, "probe xo", Degraded}, {40, "probe xo", Degraded}, {60, "probe ox", Degraded},
+			{80, "probe xo", Degraded}}},
+		{"after partial trouble three good rounds", []step{up, {20, "probe xo", Degraded}, {40, "probe oo", Degraded}, {60, "probe oo", Degraded}, {80, "probe oo", Up}}},
+		{"partial trouble between: good rounds are counted anew", []step{up, {20, "probe xo", Degraded}, {40, "probe oo", Degraded}, {60, "probe oo", Degraded},
+			{80, "probe xo", Degraded}, {100, "probe oo", Degraded}}},
+		{"two of two addresses fail: a bad round", []step{up, {20, "probe xx", Degraded}, {30, "probe xx", Degraded}, {40, "probe xx", Down}}},
+
+		{"one failed attempt is nothing", []step{up, {5, "attempt x", Up}}},
+		{"an accepted message between: nothing", []step{up, {5, "attempt xxoxx", Up}}},
+		{"three failed attempts in a row: degraded", []step{up, {5, "attempt xxx", Degraded}}},
+		{"failed attempts long ago do not count", []step{up, {5, "attempt xx", Up}, {606, "attempt x", Up}}},
+		{"signals of one session are one failed attempt", []step{up, {5, "one-session xxxx", Up}}},
+		{"attempts alone never bring down", []step{up, {5, "attempt xxxxxxxxxx", Degraded}, {10, "probe o", Degraded}, {15, "attempt xxxxxxxxxx", Degraded}}},
+		{"failed attempts and two bad rounds: down", []step{up, {5, "attempt xxx", Degraded}, {20, "probe x", Degraded}, {30, "probe x", Down}}},
+		{"two bad rounds and failed attempts: down", []step{up, {20, "probe x", Degraded}, {30, "probe x", Degraded}, {35, "attempt xxx", Down}}},
+		{"after failed attempts three good rounds, counted from the first accepted message", []step{up, {5, "attempt xxx", Degraded}, {20, "probe o", Degraded},
+			{40, "probe o", Degraded}, {45, "attempt o", Degraded}, {60, "probe o", Degraded}, {80, "probe o", Degraded}, {100, "probe o", Up}}},
+		{"failed attempts are forgotten in the end", []step{up, {5, "attempt xxx", Degraded}, {600, "probe o", Degraded}, {620, "probe o", Degraded},
+			{640, "probe o", Degraded}, {660, "probe o", Up}}},
+
+		{"one returning sender is nothing", []step{up, {5, "sender a", Up}, {10, "sender aaaa", Up}}},
+		{"three returning senders: degraded", []step{up, {5, "sender abc", Degraded}, {20, "probe o", Degraded}}},
+		{"senders alone never bring down", []step{up, {5, "sender abcdefghijkl", Degraded}}},
+		{"senders and two bad rounds: down", []step{up, {5, "sender abc", Degraded}, {20, "probe x", Degraded}, {30, "probe x", Down}}},
+		{"senders, attempts and one bad round: down", []step{up, {5, "sender abc", Degraded}, {6, "attempt xxx", Degraded}, {20, "probe x", Down}}},
+		{"one bad address is no bad round, whatever else stands against it", []step{up, {5, "sender abc", Degraded}, {6, "attempt xxx", Degraded}, {20, "probe xo", Degraded}}},
+
+		{"throttling is no outage", []step{up, {20, "probe s", Up}, {40, "probe s", Up}, {60, "probe s", Up}, {61, "attempt ssssss", Up}}},
+		{"throttling tells nothing about an unknown primary", []step{{0, "probe s", Degraded}, {20, "probe o", Up}}},
+		{"a second throttled source is not told from the first", []step{up, {20, "probe 22", Up}, {40, "probe 22", Up}, {60, "probe 22", Up}}},
+		{"our configuration is no outage", []step{up, {20, "probe m", Up}, {40, "probe m", Up}, {60, "probe m", Up}, {61, "attempt mmmm", Up}}},
+		{"no TLS at one of two addresses is no outage", []step{up, {20, "probe fo", Up}, {40, "probe fo", Up}, {60, "probe fo", Up}}},
+		{"no TLS at any address is one", []step{up, {20, "probe ff", Degraded}, {30, "probe ff", Degraded}, {40, "probe ff", Down}}},
+		{"no TLS or an outage at each address is one", []step{up, {20, "probe fx", Degraded}, {30, "probe xf", Degraded}, {40, "probe fx", Down}}},
+		{"another refusal among them: partial trouble", []step{up, {20, "probe xm", Degraded}, {30, "probe xm", Degraded}, {40, "probe xm", Degraded}}},
+		{"after no TLS one good round is not enough", []step{{0, "probe f", Degraded}, {20, "probe o", Degraded}}},
+		{"no TLS in attempts is no outage", []step{up, {5, "attempt ffff", Up}}},
+		{"temporary refusals are no outage", []step{up, {20, "probe t", Up}, {21, "attempt tttt", Up}}},
+		{"refused recipients and contents are no outage", []step{up, {20, "probe p", Up}, {21, "attempt rprprp", Up}}},
+		{"the class of one_domain is believed", []step{up, {20, "probe 1", Degraded}}},
+		{"an unknown recipient of the probe: the primary works", []step{{0, "probe r", Up}, {20, "probe r", Up}}},
+
+		{"a quiet hour is not a recovery", with(down, step{3640, "nothing", Down}, step{3641, "probe x", Down})},
+		{"accepted messages do not end an outage", with(down, step{45, "attempt ooo", Down})},
+		{"the first good round: recovering", recovering},
+		{"one good address is enough to try", with(down, step{50, "probe xo", Recovering})},
+		{"throttling shows that it works again", with(down, step{50, "probe s", Recovering})},
+		{"a refusal for our configuration does not", with(down, step{50, "probe m", Down}, step{60, "probe xm", Down})},
+		{"any other answer does", with(down, step{50, "probe t", Recovering})},
+
+		{"three good rounds and twenty trials: up", with(recovering, step{51, "attempt oooooooooo", Recovering}, step{70, "probe o", Recovering},
+			step{71, "attempt oooooooooo", Recovering}, step{90, "probe o", Up})},
+		{"the last trial may be what is missing", with(recovering, step{70, "probe o", Recovering}, step{90, "probe o", Recovering},
+			step{91, "attempt ooooooooooooooooooo", Recovering}, step{92, "attempt o", Up})},
+		{"refused recipients are no accepted trials", with(recovering, step{70, "probe o", Recovering}, step{90, "probe o", Recovering},
+			step{91, "attempt rrrrrrrrrrrrrrrrrrrrrrrrr", Recovering})},
+		{"too little mail for the trials: six good rounds", with(recovering, step{70, "probe o", Recovering}, step{90, "probe o", Recovering}, step{110, "probe o", Recovering},
+			step{130, "probe o", Recovering}, step{150, "probe o", Up})},
+		{"a failed trial: six good rounds are not enough", with(recovering, step{51, "attempt x", Recovering}, step{70, "probe o", Recovering}, step{90, "probe o", Recovering},
+			step{110, "probe o", Recovering}, step{130, "probe o", Recovering}, step{150, "probe o", Recovering}, step{151, "attempt o", Up})},
+		{"a bad round while recovering: down", with(recovering, step{70, "probe x", Down})},
+		{"a failed trial while recovering is nothing", with(recovering, step{51, "attempt x", Recovering}, step{52, "attempt ox", Recovering})},
+		{"two failed trials: down", with(recovering, step{51, "attempt xx", Down})},
+		{"failed attempts of before are no trials", []step{up, {5, "attempt xx", Up}, {20, "probe x", Degraded}, {30, "probe x", Degraded}, {40, "probe x", Down},
+			{50, "probe o", Recovering}, {55, "attempt x", Recovering}}},
+		{"attempts that began before are no trials", with(recovering, step{60, "slow xxx", Recovering})},
+		{"two failed trials at the only bad address are nothing", with(down, step{50, "probe xo", Recovering}, step{51, "one-address xx", Recovering},
+			step{52, "attempt xx", Down})},
+		{"two failed trials at the only address: down", with(recovering, step{51, "one-address xx", Down})},
+		{"recovered but for one address: degraded", with(recovering, step{70, "probe xo", Recovering}, step{75, "attempt oooooooooooooooooooo", Recovering},
+			step{90, "probe xo", Degraded}, step{110, "probe oo", Degraded}, step{130, "probe oo", Degraded}, step{150, "probe oo", Up})},
+		{"recovered, but the probe is not accepted: degraded", with(recovering, step{70, "probe t", Recovering}, step{90, "probe t", Recovering}, step{110, "probe t", Recovering},
+			step{130, "probe t", Recovering}, step{150, "probe t", Degraded})},
+		{"a refusal for our configuration counts neither way while recovering", with(recovering, step{70, "probe m", Recovering}, step{90, "probe o", Recovering},
+			step{91, "attempt oooooooooooooooooooo", Recovering}, step{110, "probe o", Up})},
+		{"trials are counted from each recovery", with(recovering, step{51, "attempt oooooooooooooooooooo", Recovering}, step{70, "probe x", Down}, step{80, "probe o", Recovering},
+			step{100, "probe o", Recovering}, step{120, "probe o", Recovering}, step{121, "attempt oooooooooooooooooooo", Up})},
+	} {
+		p := &player{t: t, rules: DefaultRules()}
+		for _, s := range test.steps {
+			p.play(s.at, s.event)
+			if p.status.State != s.want {
+				t.Errorf("%s: after %q at %v s: %v (%s), want %v", test.rule, s.event, s.at, p.status.State, p.status.Why, s.want)
+				break
+			}
+		}
+	}
+}
+
+func TestRoundsAreToldApart(t *testing.T) {
+	probe := func(class Class, round uint64, last bool) Signal {
+		return Signal{At: start, Source: SourceProbe, Class: class, Round: round, Last: last}
+	}
+	for _, test := range []struct {
+		rule    string
+		signals []Signal
+		want    State
+		bad     int
+	}{
+		{"a round counts when it ends", []Signal{probe(Outage, 1, false), probe(Outage, 1, false)}, Degraded, 0},
+		{"a probe without a number is a round", []Signal{probe(Outage, 0, false), probe(Outage, 0, false), probe(Outage, 0, false)}, Down, 3},
+		{"rounds may overlap", []Signal{probe(Outage, 1, false), probe(OK, 2, false), probe(Outage, 1, true), probe(Outage, 2, true)}, Degraded, 0},
+		{"a round that was cut off is none", []Signal{probe(Outage, 1, false), probe(OK, 2, true)}, Degraded, 0},
+	} {
+		p := &player{t: t, rules: DefaultRules()}
+		for _, sig := range test.signals {
+			p.feed(sig)
+		}
+		if p.status.State != test.want || p.status.BadRounds != test.bad {
+			t.Errorf("%s: %v after %d bad rounds", test.rule, p.status.State, p.status.BadRounds)
+		}
+	}
+}
+
+func TestWhy(t *testing.T) {
+	const attr2 = "; last reply: 451 4.3.2 Temporary server error. Please try again later ATTR2"
+	for _, test := range []struct {
+		events string // 20 s apart
+		want   string
+	}{
+		{"probe oo", "probes go well"},
+		{"probe r", "it takes mail, but not for the recipient of the probe: check that address; last reply: 550 5.4.1 Recipient address rejected"},
+		{"probe o, probe x", "1 bad probe round in a row, no address takes mail" + attr2},
+		{"probe o, probe xxx, probe xxx, probe xxx", "3 bad probe rounds in a row, no address takes mail" + attr2},
+		{"probe o, probe xo", "1 of 2 addresses fails" + attr2},
+		{"probe o, probe xox", "2 of 3 addresses fail" + attr2},
+		{"probe o, attempt xxx", "3 delivery attempts in a row failed, although no probe round was bad" + attr2},
+		{"probe o, attempt xxx, probe x", "1 bad probe round in a row, and 3 delivery attempts in a row failed" + attr2},
+		{"probe o, sender abc", "3 senders keep coming back, although no probe round was bad"},
+		{"probe o, sender abc, attempt xxx, probe x", "1 bad probe round in a row, and 3 delivery attempts in a row failed and 3 senders keep coming back" + attr2},
+		{"probe o, probe x, probe o", "there was trouble; 1 good probe round since, 3 are needed"},
+		{"probe o, probe m", "it answers, but refuses us as we are configured; last reply: 550 5.7.51 TenantInboundAttribution"},
+		{"probe o, probe ff", "1 bad probe round in a row, no address takes mail; no reply in phase tls"},
+		{"probe t", "it answers, but no probe was accepted; last reply: 450 4.2.0 greylisted"},
+		{"probe x, probe x, probe x, probe x", "4 bad probe rounds in a row, no address takes mail" + attr2},
+		{"probe x, probe x, probe x, probe m", "it answers, but refuses us as we are configured; last reply: 550 5.7.51 TenantInboundAttribution"},
+		{"probe x, probe x, probe x, probe o", "it answers again; trial messages are delivered; last reply: 250 2.1.5 recipient OK"},
+		{"probe x, probe x, probe x, probe o, attempt oo", "1 good probe round since the outage; 2 of 20 trial messages accepted"},
+		{"probe x, probe x, probe x, probe o, probe x", "it failed again while recovering, on every address" + attr2},
+		{"probe x, probe x, probe x, probe o, attempt xx", "it failed again while recovering, in 2 delivery attempts" + attr2},
+	} {
+		p := &player{t: t, rules: DefaultRules()}
+		for i, event := range strings.Split(test.events, ", ") {
+			p.play(float64(20*i), event)
+		}
+		if p.status.Why != test.want {
+			t.Errorf("%s:\n got %s\nwant %s", test.events, p.status.Why, test.want)
+		}
+	}
+}
+
+func TestQuote(t *testing.T) {
+	for _, test := range []struct {
+		rule string
+		sig  Signal
+		want string
+	}{
+		{"several lines are one", Signal{Reply: "451-4.3.2 a\r\n451 4.3.2  b"}, "last reply: 451-4.3.2 a 451 4.3.2 b"},
+		{"control and broken bytes are replaced", Signal{Reply: "451 \x1b[2J\xff"}, "last reply: 451 ?[2J\ufffd"},
+		{"long replies are cut", Signal{Reply: strings.Repeat("é", 200)}, "last reply: " + strings.Repeat("é", maxQuote-1) + "…"},
+		{"silence", Signal{Phase: PhaseBanner}, "no reply in phase banner"},
+		{"silence in no phase", Signal{}, "no reply"},
+	} {
+		if got := quote(test.sig); got != test.want {
+			t.Errorf("%s: %q, want %q", test.rule, got, test.want)
+		}
+	}
+}
+
+func TestConditions(t *testing.T) {
+	const throttled, misconfigured = 1, 2
+	type step struct {
+		at    float64
+		event string
+		want  int
+	}
+	for _, test := range []struct {
+		rule  string
+		steps []step
+	}{
+		{"throttling is a condition", []step{{0, "attempt s", throttled}}},
+		{"a probe can find it", []step{{0, "probe s", throttled}}},
+		{"some accepted messages are part of it", []step{{0, "attempt so", throttled}, {59, "attempt o", throttled}}},
+		{"an accepted message after a minute ends it", []step{{0, "attempt s", throttled}, {60, "attempt o", 0}}},
+		{"the minute is counted from the last signal", []step{{0, "attempt s", throttled}, {30, "attempt s", throttled}, {60, "attempt o", throttled}, {90, "attempt o", 0}}},
+		{"ten quiet minutes end it", []step{{0, "attempt s", throttled}, {599, "probe o", throttled}, {600, "probe o", 0}}},
+		{"our configuration is a condition", []step{{0, "attempt m", misconfigured}}},
+		{"what an attempt found, a probe does not end", []step{{0, "attempt m", misconfigured}, {100, "probe o", misconfigured}, {101, "attempt o", 0}}},
+		{"an accepted message does not end it at once", []step{{0, "attempt mo", misconfigured}, {60, "attempt o", 0}}},
+		{"what a probe found, a good round ends", []step{{0, "probe m", misconfigured}, {100, "attempt o", misconfigured}, {120, "probe oo", 0}}},
+		{"one address that refuses us is enough", []step{{0, "probe mo", misconfigured}, {20, "probe om", misconfigured}, {40, "probe oo", 0}}},
+		{"ten quiet minutes end it as well", []step{{0, "attempt m", misconfigured}, {600, "probe o", 0}}},
+		{"no TLS at any address is named, too", []step{{0, "probe ff", misconfigured}}},
+		{"both may stand", []step{{0, "attempt ms", throttled | misconfigured}}},
+		{"the rest is none", []step{{0, "attempt oxtrp", 0}, {1, "probe oxtrp", 0}, {2, "sender abc", 0}}},
+	} {
+		p := &player{t: t, rules: DefaultRules()}
+		for _, s := range test.steps {
+			p.play(s.at, s.event)
+			got := 0
+			if p.status.Throttled.Active() {
+				got |= throttled
+			}
+			if p.status.Misconfigured.Active() {
+				got |= misconfigured
+			}
+			if got != s.want {
+				t.Errorf("%s: after %q at %v s: %b, want %b", test.rule, s.event, s.at, got, s.want)
+				break
+			}
+		}
+	}
+}
+
+func TestConditionTellsWhatItIs(t *testing.T) {
+	p := &player{t: t, rules: DefaultRules()}
+	p.play(0, "attempt m")
+	p.play(20, "probe mo")
+	want := Condition{Since: start, Last: start.Add(20 * time.Second), Source: SourceProbe, Reply: letters['m'].Reply}
+	if p.status.Misconfigured != want {
+		t.Errorf("got %+v, want %+v", p.status.Misconfigured, want)
+	}
+}
+
+func TestOverrideEnds(t *testing.T) {
+	until := start.Add(time.Minute)
+	s := Status{State: Down, Override: &Override{State: Up, Until: until}}
+	rules := DefaultRules()
+	if got := rules.At(s, until.Add(-1)); got.Override == nil || got.Effective(until.Add(-1)) != Up {
+		t.Errorf("before its end: %+v", got)
+	}
+	if got := rules.At(s, until); got.Override != nil || got.Effective(until) != Down {
+		t.Errorf("at its end: %+v", got)
+	}
+	sig := Signal{At: until, Source: SourceAttempt, Class: Temporary}
+	if got := rules.Next(s, Window{}.Add(sig, rules.Span), sig); got.Override != nil {
+		t.Errorf("a signal at its end: %+v", got)
+	}
+	sig.At = until.Add(-1)
+	if got := rules.Next(s, Window{}.Add(sig, rules.Span), sig); got.Override == nil {
+		t.Errorf("a signal before its end: %+v", got)
+	}
+}
+
+func TestSinceIsTheLastChange(t *testing.T) {
+	p := &player{t: t, rules: DefaultRules()}
+	for i, event := range []string{"probe o", "probe o", "probe x", "probe x"} {
+		p.play(float64(i), event)
+	}
+	if want := start.Add(2 * time.Second); !p.status.Since.Equal(want) {
+		t.Errorf("since %v, want %v", p.status.Since, want)
+	}
+}
+
+func TestZeroRulesAreTheDefaults(t *testing.T) {
+	if got := (Rules{}).filled(); got != DefaultRules() {
+		t.Errorf("%+v", got)
+	}
+	own := Rules{Bad: 1, Good: 2, Quiet: 3, Trials: 4, Attempts: 5, Relapse: 6, Senders: 7, Span: 8, Relief: 9, Ease: 10}
+	if got := own.filled(); got != own {
+		t.Errorf("%+v", got)
+	}
+	sig := Signal{At: start, Source: SourceProbe, Class: Outage}
+	if got := (Rules{Bad: 1}).Next(Status{State: Up}, Window{}.Add(sig, time.Minute), sig); got.State != Down {
+		t.Errorf("one bad round, and one is enough: %v", got.State)
+	}
+}

@@ -1,0 +1,44 @@
+package health
+
+import (
+	"testing"
+	"time"
+)
+
+func TestWindowIsBounded(t *testing.T) {
+	var w Window
+	for i := range 1000 {
+		at := start.Add(time.Duration(i) * time.Millisecond)
+		w = w.Add(Signal{At: at, Source: SourceProbe, Round: uint64(i + 1)}, time.Hour)
+		w = w.Add(Signal{At: at, Source: SourceAttempt, Class: Outage}, time.Hour)
+		w = w.Add(Signal{At: at, Source: SourceSender}, time.Hour)
+	}
+	if len(w.open) != maxOpen || len(w.attempts) != maxPassive || len(w.senders) != maxPassive {
+		t.Errorf("%d, %d, %d", len(w.open), len(w.attempts), len(w.senders))
+	}
+	if newest := w.open[len(w.open)-1].Round; newest != 1000 {
+		t.Errorf("the newest is %d", newest)
+	}
+}
+
+func TestWindowForgets(t *testing.T) {
+	var w Window
+	for _, second := range []int{0, 1, 61} {
+		at := start.Add(time.Duration(second) * time.Second)
+		w = w.Add(Signal{At: at, Source: SourceProbe, Round: uint64(second + 1)}, time.Minute)
+		w = w.Add(Signal{At: at, Source: SourceAttempt, Class: Outage}, time.Minute)
+		w = w.Add(Signal{At: at, Source: SourceSender}, time.Minute)
+	}
+	if len(w.open) != 2 || len(w.attempts) != 2 || len(w.senders) != 2 {
+		t.Errorf("%d, %d, %d", len(w.open), len(w.attempts), len(w.senders))
+	}
+}
+
+func TestWindowStaysAsItIs(t *testing.T) {
+	base := Window{}.Add(Signal{At: start, Class: Outage, Reply: "base"}, time.Hour)
+	one := base.Add(Signal{At: start, Class: Outage, Reply: "one"}, time.Hour)
+	two := base.Add(Signal{At: start, Class: Outage, Reply: "two"}, time.Hour)
+	if len(base.attempts) != 1 || one.attempts[1].Reply != "one" || two.attempts[1].Reply != "two" {
+		t.Errorf("%v, %v, %v", base.attempts, one.attempts, two.attempts)
+	}
+}
