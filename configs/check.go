@@ -1,0 +1,192 @@
+package configs
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// Check finds what is wrong with a configuration that was put together by
+// hand; Parse and Load check what they read. The error is Problems.
+func (c Config) Check() error {
+	var problems Problems
+	c.check(defaults{}, func(path, message, next string) {
+		problems = append(problems, Problem{Key: path, Message: message, Next: next})
+	})
+	return problems.sorted()
+}
+
+// complete names what has an evident name.
+func (c *Config) complete() {
+	if len(c.Upstreams) != 1 {
+		return
+	}
+	if c.Upstreams[0].Name == "" {
+		c.Upstreams[0].Name = "primary"
+	}
+	for i := range c.Domains {
+		if c.Domains[i].Upstream == "" {
+			c.Domains[i].Upstream = c.Upstreams[0].Name
+		}
+	}
+}
+
+func (c *Config) check(fresh defaults, say report) {
+	checkAll(c.fields(fresh), say, "")
+	c.checkPresence(say)
+	c.checkDomains(say)
+	c.checkInbound(say)
+	c.checkQueue(say)
+	names := map[string]bool{}
+	for i, u := range c.Upstreams {
+		path := fmt.Sprintf("upstreams[%d]", i)
+		if names[u.Name] && u.Name != "" {
+			say(path+".name", "another upstream has the name "+u.Name, "Give each its own")
+		}
+		names[u.Name] = true
+		c.checkUpstream(u, say, path)
+		c.checkLoop(u, say, path)
+	}
+}
+
+func (c *Config) checkPresence(say report) {
+	for _, v := range []struct {
+		key     string
+		missing bool
+		next    string
+	}{
+		{"hostname", c.Hostname == "", "Write hostname: and our own name in the DNS, like mx2.corp.example"},
+		{"domains", len(c.Domains) == 0, "Write domain: and the one to accept mail for, like corp.example"},
+		{"upstreams", len(c.Upstreams) == 0, "Write upstream: and the host that takes its mail, like corp-example.mail.protection.outlook.com"},
+		{"data", c.Data == "", "Write data: and a folder, like /var/lib/mxkeep"},
+		{"socket", c.Socket == "", "Write socket: and a path, like /run/mxkeep/admin.sock"},
+		{"inbound.listen", len(c.Inbound.Listen) == 0, `Write listen: [":25"] below inbound`},
+	} {
+		if v.missing {
+			say(v.key, "it is missing", v.next)
+		}
+	}
+}
+
+func (c *Config) checkDomains(say report) {
+	known := make([]string, len(c.Upstreams))
+	for i, u := range c.Upstreams {
+		known[i] = u.Name
+	}
+	seen := map[string]bool{}
+	for i, d := range c.Domains {
+		path := fmt.Sprintf("domains[%d]", i)
+		switch {
+		case d.Name == "":
+			say(path+".name", "a domain without a name", "Write name: and the domain, like corp.example")
+		case seen[d.Name]:
+			say(path+".name", d.Name+" is in the list already", "Keep one of the two")
+		}
+		seen[d.Name] = true
+		switch {
+		case len(known) == 0 || slices.Contains(known, d.Upstream) && d.Upstream != "":
+		case d.Upstream == "":
+			say(path+".upstream", "it is not said which upstream takes its mail", "Write upstream: and one of "+strings.Join(known, ", "))
+		default:
+			say(path+".upstream", fmt.Sprintf("there is no upstream %q", d.Upstream), "Take "+meant(d.Upstream, known, "one of "+strings.Join(known, ", ")))
+		}
+	}
+}
+
+func (c *Config) checkInbound(say report) {
+	checkPair(c.Inbound.Certificate, c.Inbound.Key, say, "inbound")
+	seen := map[string]bool{}
+	listen := func(path, address string) {
+		if seen[address] && !strings.HasSuffix(address, ":0") {
+			say(path, "something else is to listen at "+address, "Take another address or port")
+		}
+		seen[address] = address != ""
+	}
+	for i, address := range c.Inbound.Listen {
+		listen(fmt.Sprintf("inbound.listen[%d]", i), address)
+	}
+	listen("http.listen", c.HTTP.Listen)
+}
+
+func (c *Config) checkQueue(say report) {
+	q := &c.Queue
+	if q.Schedule.First > q.Schedule.Max {
+		say("queue.schedule.first", fmt.Sprintf("%s is longer than max, which is %s", showDuration(q.Schedule.First), showDuration(q.Schedule.Max)), "Shorten it, or lengthen max")
+	}
+	if q.GenerationSize < c.Inbound.Limits.MessageSize {
+		say("queue.generation_size", fmt.Sprintf("%s are fewer than a message may have, which are %s", showSize(q.GenerationSize), showSize(c.Inbound.Limits.MessageSize)),
+			"Raise it, or lower inbound.limits.message_size")
+	}
+}
+
+func (c *Config) checkUpstream(u Upstream, say report, path string) {
+	if u.Name == "" && len(c.Upstreams) > 1 {
+		say(path+".name", "one of several upstreams has no name", "Write name: and one that the domains can say")
+	}
+	if n := len(u.Hosts); n < 1 || n > 10 {
+		say(path+".hosts", fmt.Sprintf("%d hosts", n), "Write hosts: and one to ten")
+	}
+	domains := c.DomainsOf(u.Name)
+	if len(domains) == 0 && len(c.Domains) > 0 && u.Name != "" {
+		say(path, "no domain has the upstream "+u.Name, "Write upstream: "+u.Name+" at a domain, or take it out")
+	}
+	checkTLS(u.TLS, say, path+".tls")
+	for i, h := range u.Hosts {
+		host, _, _ := splitHost(h)
+		literal, err := netip.ParseAddr(host)
+		if source := u.SourceAddress; err == nil && source.IsValid() && source.Is4() != literal.Unmap().Is4() {
+			say(fmt.Sprintf("%s.hosts[%d]", path, i), h+" cannot be reached from "+source.String()+": one is IPv4, the other IPv6", "Change source_address or the host")
+		}
+	}
+	d, p := u.Delivery, u.Probe
+	if d.Wait > d.MaxWait {
+		say(path+".delivery.wait", showDuration(d.Wait)+" is longer than max_wait, which is "+showDuration(d.MaxWait), "Shorten it, or lengthen max_wait")
+	}
+	if d.Attempt <= u.Timeouts.Final {
+		say(path+".delivery.attempt", fmt.Sprintf("%s leaves no time for the last reply, which may take %s", showDuration(d.Attempt), showDuration(u.Timeouts.Final)), "Lengthen it, or shorten timeouts.final")
+	}
+	if p.EveryBad > p.Every {
+		say(path+".probe.every_bad", fmt.Sprintf("%s is longer than every, which is %s", showDuration(p.EveryBad), showDuration(p.Every)), "Shorten it: after a bad round the next is to come sooner")
+	}
+	if _, domain, found := strings.Cut(p.Recipient, "@"); found && len(domains) > 0 && !slices.Contains(domains, strings.ToLower(domain)) {
+		say(path+".probe.recipient", domain+" is not a domain of this upstream, which would refuse it", "Take an address at "+strings.Join(domains, " or "))
+	}
+}
+
+func checkTLS(t TLS, say report, path string) {
+	checkPair(t.Certificate, t.Key, say, path)
+	for _, v := range []struct{ key, value string }{{"server_name", t.ServerName}, {"ca", t.CA}, {"certificate", t.Certificate}, {"key", t.Key}} {
+		switch {
+		case v.value == "":
+		case t.Policy == TLSNone:
+			say(path+"."+v.key, "it has no use where nothing is encrypted", "Take it out, or change the policy")
+		case t.Policy == TLSOpportunistic && (v.key == "ca" || v.key == "server_name"):
+			say(path+"."+v.key, "it has no use where no certificate is verified", "Take it out, or write policy: required")
+		}
+	}
+}
+
+func checkPair(certificate, key string, say report, path string) {
+	switch {
+	case certificate != "" && key == "":
+		say(path+".certificate", "a certificate without its key", "Write key: and the file of its key")
+	case certificate == "" && key != "":
+		say(path+".key", "a key without its certificate", "Write certificate: and the file of the certificate")
+	}
+}
+
+// checkLoop finds hosts that are ourselves.
+func (c *Config) checkLoop(u Upstream, say report, path string) {
+	for i, h := range u.Hosts {
+		host, port, _ := splitHost(h)
+		if port == 0 {
+			port = u.Port
+		}
+		address := net.JoinHostPort(host, fmt.Sprint(port))
+		if host == c.Hostname && host != "" || slices.Contains(c.Inbound.Listen, address) {
+			say(fmt.Sprintf("%s.hosts[%d]", path, i), h+" is this relay: mail would go in circles", "Write the host of the primary")
+		}
+	}
+}

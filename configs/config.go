@@ -1,0 +1,248 @@
+// Package configs reads the configuration file.
+//
+// The file is YAML and read strictly: unknown and repeated keys, wrong types,
+// values out of range and contradictions are all reported at once, each with
+// its place and the next step. Nothing is written or connected to. What the
+// file leaves out has the value of Default; Example explains every key.
+//
+// The shortest file is three lines:
+//
+//	hostname: mx2.corp.example
+//	domain: corp.example
+//	upstream: corp-example.mail.protection.outlook.com
+package configs
+
+import (
+	"net/netip"
+	"time"
+)
+
+const day = 24 * time.Hour
+
+// Config is a whole configuration. Names of domains and hosts are in lower case.
+type Config struct {
+	Hostname  string // ours, for greeting, EHLO and Received
+	Data      string // folder of what has to last
+	Socket    string // of the operators' commands
+	HTTP      HTTP
+	Log       Log
+	Inbound   Inbound
+	Domains   []Domain
+	Upstreams []Upstream
+	Queue     Queue
+	DNS       DNS
+}
+
+// HTTP is the listener of /healthz and /readyz.
+type HTTP struct{ Listen string } // "" is none
+
+// Log says what is logged, and how.
+type Log struct {
+	Level  string // debug, info, warn or error
+	Format string // text or json
+}
+
+// Inbound says how mail is accepted.
+type Inbound struct {
+	Listen           []string // "ip:port"; without an IP all of ours
+	Certificate, Key string   // files; "" is a self-signed one, made and kept
+	MinFree          int64    // bytes of the disk below which nothing is accepted
+	Limits           Limits
+	Timeouts         InboundTimeouts
+	Returning        Returning
+}
+
+// Limits bound what clients may use.
+type Limits struct {
+	Sessions           int // at the same time
+	SessionsPerAddress int
+	MessageSize        int64 // bytes
+	Recipients         int   // of one transaction
+	Refusals           int   // refused recipients after which a session ends
+	Received           int   // Received fields above which a message goes in circles
+	Rate               int64 // bytes per second that content must reach on average
+}
+
+// InboundTimeouts bound the phases of a session with a client.
+type InboundTimeouts struct {
+	Greeting   time.Duration // that a client must keep silent before it is greeted; 0: it need not
+	Command    time.Duration
+	Handshake  time.Duration
+	Idle       time.Duration
+	Session    time.Duration
+	Write      time.Duration
+	ReverseDNS time.Duration
+	Drain      time.Duration
+}
+
+// Returning says when a sender that was told to use the primary is believed
+// that it cannot: after it has come back Times times, over at least Over.
+type Returning struct {
+	Times int
+	Over  time.Duration
+}
+
+// Domain is one to accept mail for.
+type Domain struct {
+	Name       string
+	Upstream   string // its name; the only one if not given
+	Recipients string // file of those that exist; "" means that all do
+}
+
+// Upstream is a primary that mail is delivered to.
+type Upstream struct {
+	Name            string // "primary" if it is the only one and not given
+	Hosts           []string
+	Port            int
+	TLS             TLS
+	SourceAddress   netip.Addr
+	PrivateNetworks []netip.Prefix
+	Timeouts        OutboundTimeouts
+	Delivery        Delivery
+	Probe           Probe
+	Health          Health
+}
+
+// The TLS policies.
+const (
+	TLSRequired      = "required"
+	TLSOpportunistic = "opportunistic"
+	TLSNone          = "none"
+)
+
+// TLS says how sessions with a primary are secured. Files that are "" are none.
+type TLS struct {
+	Policy           string
+	ServerName       string
+	CA               string
+	Certificate, Key string
+}
+
+// OutboundTimeouts bound the phases of a session with a primary.
+type OutboundTimeouts struct {
+	Connect, Greeting, Hello, TLS, Mail, Rcpt, Data, Block, Final, Reset, Quit time.Duration
+}
+
+// Delivery bounds attempts and their connections.
+type Delivery struct {
+	Connections int           // at most so many at once
+	Messages    int           // on one connection
+	Age, Idle   time.Duration // of a connection
+	Recipients  int           // of one transaction
+	Attempt     time.Duration // deadline
+	Wait        time.Duration // after a failure that is not about the message, before the next attempt
+	MaxWait     time.Duration // it doubles up to this
+}
+
+// Probe says how a primary is probed.
+type Probe struct {
+	Recipient       string // "" is the postmaster of its first domain
+	Every, EveryBad time.Duration
+	Jitter          float64
+	Timeout         time.Duration
+}
+
+// Health are the thresholds of the decision whether a primary can take mail.
+type Health struct {
+	Bad, Good, Quiet, Trials   int
+	Attempts, Relapse, Senders int
+	Span, Relief, Ease         time.Duration
+}
+
+// Queue says how long mail is kept and when it is tried again.
+type Queue struct {
+	Schedule       Schedule
+	Lifetime       time.Duration
+	Trash, Refused time.Duration
+	GenerationSize int64
+	GenerationAge  time.Duration
+}
+
+// Schedule says when a deferred message is tried again.
+type Schedule struct {
+	First  time.Duration
+	Factor float64
+	Max    time.Duration
+	Jitter float64
+}
+
+// DNS says who is asked for names.
+type DNS struct {
+	Servers []string // "ip:port"; none: those of /etc/resolv.conf
+	Timeout time.Duration
+	Tries   int
+}
+
+// Default is a configuration without the three things that have no default: a
+// host name, a domain and an upstream.
+func Default() Config {
+	return Config{
+		Data:   "/var/lib/mxkeep",
+		Socket: "/run/mxkeep/admin.sock",
+		HTTP:   HTTP{Listen: "127.0.0.1:8025"},
+		Log:    Log{Level: "info", Format: "text"},
+		Inbound: Inbound{
+			Listen:  []string{":25"},
+			MinFree: 512 << 20,
+			Limits: Limits{Sessions: 500, SessionsPerAddress: 50, Recipients: 100, Refusals: 20, Received: 100, Rate: 500,
+				MessageSize: 150 << 20}, // what Exchange Online says: nothing it takes is refused here, and nothing more is kept
+			Timeouts: InboundTimeouts{Greeting: time.Second, Command: 5 * time.Minute, Handshake: 30 * time.Second, Idle: 3 * time.Minute,
+				Session: time.Hour, Write: time.Minute, ReverseDNS: 5 * time.Second, Drain: 30 * time.Second},
+			Returning: Returning{Times: 2, Over: 5 * time.Minute},
+		},
+		Queue: Queue{
+			Schedule: Schedule{First: time.Minute, Factor: 2, Max: time.Hour, Jitter: 0.1},
+			Lifetime: 5 * day, Trash: 3 * day, Refused: 30 * day,
+			GenerationSize: 256 << 20, GenerationAge: time.Hour,
+		},
+		DNS: DNS{Timeout: 2 * time.Second, Tries: 2},
+	}
+}
+
+// DefaultUpstream is an upstream without name and hosts.
+func DefaultUpstream() Upstream {
+	return Upstream{
+		Port: 25,
+		TLS:  TLS{Policy: TLSRequired},
+		Timeouts: OutboundTimeouts{Connect: 30 * time.Second, Greeting: time.Minute, Hello: time.Minute, TLS: time.Minute,
+			Mail: 5 * time.Minute, Rcpt: 5 * time.Minute, Data: 2 * time.Minute, Block: 3 * time.Minute, Final: 10 * time.Minute,
+			Reset: time.Minute, Quit: 5 * time.Second},
+		Delivery: Delivery{Connections: 20, Messages: 100, Age: 15 * time.Minute, Idle: 20 * time.Second, Recipients: 100,
+			Attempt: 30 * time.Minute, Wait: time.Second, MaxWait: time.Minute},
+		Probe: Probe{Every: 20 * time.Second, EveryBad: 10 * time.Second, Jitter: 0.1, Timeout: 30 * time.Second},
+		Health: Health{Bad: 3, Good: 3, Quiet: 6, Trials: 20, Attempts: 3, Relapse: 2, Senders: 3,
+			Span: 10 * time.Minute, Relief: time.Minute, Ease: 10 * time.Minute},
+	}
+}
+
+// Upstream returns the upstream of that name.
+func (c Config) Upstream(name string) (Upstream, bool) {
+	for _, u := range c.Upstreams {
+		if u.Name == name {
+			return u, true
+		}
+	}
+	return Upstream{}, false
+}
+
+// DomainsOf lists the names of the domains of an upstream, in the order of the file.
+func (c Config) DomainsOf(upstream string) []string {
+	var names []string
+	for _, d := range c.Domains {
+		if d.Upstream == upstream {
+			names = append(names, d.Name)
+		}
+	}
+	return names
+}
+
+// ProbeRecipient is the address that probes of the upstream name at RCPT.
+func (c Config) ProbeRecipient(u Upstream) string {
+	if u.Probe.Recipient != "" {
+		return u.Probe.Recipient
+	}
+	for _, domain := range c.DomainsOf(u.Name) {
+		return "postmaster@" + domain
+	}
+	return ""
+}

@@ -1,0 +1,141 @@
+package configs
+
+import "time"
+
+// The bounds that many keys share. A time of less than a millisecond is a slip,
+// and so is one of more than a day where something is waited for.
+const (
+	moment = time.Millisecond
+	large  = 1 << 20
+)
+
+// fields are the keys of the file, and where their values go.
+func (c *Config) fields(fresh defaults) []field {
+	domain, domains := elements("domain", "domains", "name", &c.Domains, fresh.domain, (*Domain).fields)
+	upstream, upstreams := elements("upstream", "upstreams", "hosts", &c.Upstreams, fresh.upstream, (*Upstream).fields)
+	return []field{
+		scalar("hostname", &c.Hostname, name("our host name", "mx2.corp.example"), optional(hostName)),
+		domain, domains, upstream, upstreams,
+		file("data", &c.Data),
+		file("socket", &c.Socket),
+		section("http", scalar("listen", &c.HTTP.Listen, text("an address to listen at", "127.0.0.1:8025"), optional(listenAddress))),
+		section("log",
+			choice("level", &c.Log.Level, "debug", "info", "warn", "error"),
+			choice("format", &c.Log.Format, "text", "json")),
+		section("inbound", c.Inbound.fields()...),
+		section("queue", c.Queue.fields()...),
+		section("dns",
+			list("servers", &c.DNS.Servers, text("an IP address with a port", "192.0.2.53:53"), serverAddress),
+			duration("timeout", &c.DNS.Timeout, moment, time.Minute),
+			number("tries", &c.DNS.Tries, 1, 10)),
+	}
+}
+
+func (i *Inbound) fields() []field {
+	l, t := &i.Limits, &i.Timeouts
+	return []field{
+		list("listen", &i.Listen, text("an address to listen at", `":25"`), listenAddress),
+		file("certificate", &i.Certificate),
+		file("key", &i.Key),
+		size("min_free", &i.MinFree, 1, 1<<50),
+		section("limits",
+			number("sessions", &l.Sessions, 1, large),
+			number("sessions_per_address", &l.SessionsPerAddress, 1, large),
+			size("message_size", &l.MessageSize, 64<<10, 4<<30), // RFC 5321 4.5.3.1.7 asks for at least 64 KiB
+			number("recipients", &l.Recipients, 100, 10000),     // RFC 5321 4.5.3.1.8 asks for at least 100
+			number("refusals", &l.Refusals, 1, large),
+			number("received", &l.Received, 10, 1000),
+			size("rate", &l.Rate, 1, 1<<30)),
+		section("timeouts",
+			duration("greeting", &t.Greeting, 0, time.Minute),
+			duration("command", &t.Command, moment, day),
+			duration("handshake", &t.Handshake, moment, day),
+			duration("idle", &t.Idle, moment, day),
+			duration("session", &t.Session, moment, day),
+			duration("write", &t.Write, moment, day),
+			duration("reverse_dns", &t.ReverseDNS, moment, time.Minute),
+			duration("drain", &t.Drain, moment, time.Hour)),
+		section("returning",
+			number("times", &i.Returning.Times, 1, 1000),
+			duration("over", &i.Returning.Over, moment, day)),
+	}
+}
+
+func (d *Domain) fields() []field {
+	return []field{
+		scalar("name", &d.Name, name("a domain", "corp.example"), optional(domainName)),
+		scalar("upstream", &d.Upstream, text("the name of an upstream", "primary"), anything),
+		file("recipients", &d.Recipients),
+	}
+}
+
+func (u *Upstream) fields() []field {
+	t, d, h := &u.Timeouts, &u.Delivery, &u.Health
+	return []field{
+		scalar("name", &u.Name, text("a name", "primary"), optional(upstreamName)),
+		list("hosts", &u.Hosts, name("a host", "corp-example.mail.protection.outlook.com"), upstreamHost),
+		number("port", &u.Port, 1, 65535),
+		section("tls",
+			choice("policy", &u.TLS.Policy, TLSRequired, TLSOpportunistic, TLSNone),
+			scalar("server_name", &u.TLS.ServerName, name("a host name", "mail.protection.outlook.com"), optional(domainName)),
+			file("ca", &u.TLS.CA),
+			file("certificate", &u.TLS.Certificate),
+			file("key", &u.TLS.Key)),
+		address("source_address", &u.SourceAddress),
+		networks("private_networks", &u.PrivateNetworks),
+		section("timeouts",
+			duration("connect", &t.Connect, moment, day),
+			duration("greeting", &t.Greeting, moment, day),
+			duration("hello", &t.Hello, moment, day),
+			duration("tls", &t.TLS, moment, day),
+			duration("mail", &t.Mail, moment, day),
+			duration("rcpt", &t.Rcpt, moment, day),
+			duration("data", &t.Data, moment, day),
+			duration("block", &t.Block, moment, day),
+			duration("final", &t.Final, moment, day),
+			duration("reset", &t.Reset, moment, day),
+			duration("quit", &t.Quit, moment, day)),
+		section("delivery",
+			number("connections", &d.Connections, 1, 1000),
+			number("messages", &d.Messages, 1, large),
+			duration("age", &d.Age, moment, day),
+			duration("idle", &d.Idle, moment, day),
+			number("recipients", &d.Recipients, 1, 100),
+			duration("attempt", &d.Attempt, moment, day),
+			duration("wait", &d.Wait, moment, day),
+			duration("max_wait", &d.MaxWait, moment, day)),
+		section("probe",
+			scalar("recipient", &u.Probe.Recipient, text("an address", "postmaster@corp.example"), optional(mailbox)),
+			duration("every", &u.Probe.Every, moment, day),
+			duration("every_bad", &u.Probe.EveryBad, moment, day),
+			fraction("jitter", &u.Probe.Jitter, 0, 0.9),
+			duration("timeout", &u.Probe.Timeout, moment, day)),
+		section("health",
+			number("bad", &h.Bad, 1, 1000),
+			number("good", &h.Good, 1, 1000),
+			number("quiet", &h.Quiet, 1, 1000),
+			number("trials", &h.Trials, 1, 1000),
+			number("attempts", &h.Attempts, 1, 1000),
+			number("relapse", &h.Relapse, 1, 1000),
+			number("senders", &h.Senders, 1, 1000),
+			duration("span", &h.Span, moment, day),
+			duration("relief", &h.Relief, moment, day),
+			duration("ease", &h.Ease, moment, day)),
+	}
+}
+
+func (q *Queue) fields() []field {
+	s := &q.Schedule
+	return []field{
+		section("schedule",
+			duration("first", &s.First, moment, day),
+			fraction("factor", &s.Factor, 1, 100),
+			duration("max", &s.Max, moment, day),
+			fraction("jitter", &s.Jitter, 0, 0.9)),
+		duration("lifetime", &q.Lifetime, moment, 30*day),
+		duration("trash", &q.Trash, moment, 3650*day),
+		duration("refused", &q.Refused, moment, 3650*day),
+		size("generation_size", &q.GenerationSize, 1<<20, 1<<40),
+		duration("generation_age", &q.GenerationAge, moment, 30*day),
+	}
+}
