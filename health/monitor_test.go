@@ -154,6 +154,8 @@ func TestMonitorOverride(t *testing.T) {
 		if s := m.Status(); s.Override != nil {
 			t.Errorf("it had ended before it began: %+v", s)
 		}
+		m.Override(&Override{State: Recovering, Until: time.Now().Add(time.Minute)}) // changes nothing: no transition
+		m.Override(nil)
 		var got []string
 		for _, c := range m.Transitions()[1:] {
 			got = append(got, fmt.Sprintf("%v %v: %s", c.From, c.To, c.Why))

@@ -43,6 +43,7 @@ func (p *player) feed(sig Signal) {
 //	probe xo        a round of two addresses, the first fails
 //	attempt xxo     three attempts, each in a session and at an address of its own
 //	one-address xx  two attempts at the same address
+//	no-address xx   two attempts that found none
 //	one-session xx  two signals of the same attempt
 //	slow x          an attempt that took five minutes
 //	sender abc      three senders that came back
@@ -60,6 +61,8 @@ func (p *player) play(at float64, event string) {
 		case "attempt":
 		case "one-address":
 			sig.Address = "192.0.2.1:25"
+		case "no-address":
+			sig.Address = ""
 		case "one-session":
 			sig.Session = "the same"
 		case "slow":
@@ -121,6 +124,8 @@ func TestRules(t *testing.T) {
 
 		{"one returning sender is nothing", []step{up, {5, "sender a", Up}, {10, "sender aaaa", Up}}},
 		{"three returning senders: degraded", []step{up, {5, "sender abc", Degraded}, {20, "probe o", Degraded}}},
+		{"senders are forgotten in the end; then three good rounds", []step{up, {5, "sender abc", Degraded}, {606, "probe o", Degraded}, {626, "probe o", Degraded},
+			{646, "probe o", Up}}},
 		{"senders alone never bring down", []step{up, {5, "sender abcdefghijkl", Degraded}}},
 		{"senders and two bad rounds: down", []step{up, {5, "sender abc", Degraded}, {20, "probe x", Degraded}, {30, "probe x", Down}}},
 		{"senders, attempts and one bad round: down", []step{up, {5, "sender abc", Degraded}, {6, "attempt xxx", Degraded}, {20, "probe x", Down}}},
@@ -167,10 +172,11 @@ func TestRules(t *testing.T) {
 		{"attempts that began before are no trials", with(recovering, step{60, "slow xxx", Recovering})},
 		{"two failed trials at the only bad address are nothing", with(down, step{50, "probe xo", Recovering}, step{51, "one-address xx", Recovering},
 			step{52, "attempt xx", Down})},
+		{"two failed trials that found no address: down", with(down, step{50, "probe oo", Recovering}, step{51, "no-address xx", Down})},
 		{"two failed trials at the only address: down", with(recovering, step{51, "one-address xx", Down})},
 		{"recovered but for one address: degraded", with(recovering, step{70, "probe xo", Recovering}, step{75, "attempt oooooooooooooooooooo", Recovering},
 			step{90, "probe xo", Degraded}, step{110, "probe oo", Degraded}, step{130, "probe oo", Degraded}, step{150, "probe oo", Up})},
-		{"recovered, but the probe is not accepted: degraded", with(recovering, step{70, "probe t", Recovering}, step{90, "probe t", Recovering}, step{110, "probe t", Recovering},
+		{"recovered, but the probe is not accepted: degraded", with(down, step{50, "probe t", Recovering}, step{70, "probe t", Recovering}, step{90, "probe t", Recovering}, step{110, "probe t", Recovering},
 			step{130, "probe t", Recovering}, step{150, "probe t", Degraded})},
 		{"a refusal for our configuration counts neither way while recovering", with(recovering, step{70, "probe m", Recovering}, step{90, "probe o", Recovering},
 			step{91, "attempt oooooooooooooooooooo", Recovering}, step{110, "probe o", Up})},
@@ -226,6 +232,7 @@ func TestWhy(t *testing.T) {
 		{"probe o, probe xo", "1 of 2 addresses fails" + attr2},
 		{"probe o, probe xox", "2 of 3 addresses fail" + attr2},
 		{"probe o, attempt xxx", "3 delivery attempts in a row failed, although no probe round was bad" + attr2},
+		{"probe o, attempt xxx, probe o", "3 delivery attempts in a row failed, although no probe round was bad" + attr2},
 		{"probe o, attempt xxx, probe x", "1 bad probe round in a row, and 3 delivery attempts in a row failed" + attr2},
 		{"probe o, sender abc", "3 senders keep coming back, although no probe round was bad"},
 		{"probe o, sender abc, attempt xxx, probe x", "1 bad probe round in a row, and 3 delivery attempts in a row failed and 3 senders keep coming back" + attr2},
@@ -350,6 +357,17 @@ func TestSinceIsTheLastChange(t *testing.T) {
 	}
 	if want := start.Add(2 * time.Second); !p.status.Since.Equal(want) {
 		t.Errorf("since %v, want %v", p.status.Since, want)
+	}
+}
+
+func TestNeverDownWithoutABadRound(t *testing.T) {
+	p := &player{t: t, rules: DefaultRules()}
+	p.rules.Bad = 1
+	for i, event := range []string{"probe o", "attempt xxxxx", "sender abcde", "probe o"} {
+		p.play(float64(i), event)
+	}
+	if p.status.State != Degraded {
+		t.Errorf("%v: %s", p.status.State, p.status.Why)
 	}
 }
 

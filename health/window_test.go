@@ -35,10 +35,13 @@ func TestWindowForgets(t *testing.T) {
 }
 
 func TestWindowStaysAsItIs(t *testing.T) {
-	base := Window{}.Add(Signal{At: start, Class: Outage, Reply: "base"}, time.Hour)
+	var base Window
+	for range 3 { // so that there is room behind them
+		base = base.Add(Signal{At: start, Class: Outage, Reply: "base"}, time.Hour)
+	}
 	one := base.Add(Signal{At: start, Class: Outage, Reply: "one"}, time.Hour)
 	two := base.Add(Signal{At: start, Class: Outage, Reply: "two"}, time.Hour)
-	if len(base.attempts) != 1 || one.attempts[1].Reply != "one" || two.attempts[1].Reply != "two" {
+	if len(base.attempts) != 3 || one.attempts[3].Reply != "one" || two.attempts[3].Reply != "two" {
 		t.Errorf("%v, %v, %v", base.attempts, one.attempts, two.attempts)
 	}
 }

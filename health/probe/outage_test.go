@@ -32,14 +32,29 @@ func always(s health.Signal) part {
 // stage is a real Prober and a real Monitor before a played primary of two addresses.
 type stage struct {
 	monitor *health.Monitor
-	acts    part
-	began   time.Time // of the part
-	round   uint64
+
+	mu    sync.Mutex
+	acts  part
+	began time.Time // of the first part that is not healthy
+	round uint64
+}
+
+// next is the part to be acted now, how long the trouble lasts and the number of the round.
+func (s *stage) next() (part, time.Duration, uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.round++
+	return s.acts, time.Since(s.began), s.round
+}
+
+func (s *stage) cast(p part) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.acts = p
 }
 
 func (s *stage) check(ctx context.Context) []health.Signal {
-	s.round++
-	acts, elapsed := s.acts, time.Since(s.began)
+	acts, elapsed, round := s.next()
 	signals := make([]health.Signal, 2)
 	var group sync.WaitGroup
 	for i := range signals {
@@ -50,7 +65,7 @@ func (s *stage) check(ctx context.Context) []health.Signal {
 			case <-ctx.Done():
 				sig = silent
 			}
-			sig.At, sig.Source, sig.Round, sig.Address = time.Now(), health.SourceProbe, s.round, fmt.Sprint(i)
+			sig.At, sig.Source, sig.Round, sig.Address = time.Now(), health.SourceProbe, round, fmt.Sprint(i)
 			signals[i] = sig
 		})
 	}
@@ -65,7 +80,7 @@ func (s *stage) check(ctx context.Context) []health.Signal {
 func perform(t *testing.T, random float64, plan func(*stage)) []health.Transition {
 	var transitions []health.Transition
 	synctest.Test(t, func(t *testing.T) {
-		s := &stage{acts: always(healthy)}
+		s := &stage{acts: always(healthy), began: time.Now().Add(quick)}
 		s.monitor = health.NewMonitor(health.MonitorOptions{Upstream: "exo"})
 		prober := New(Options{Jitter: 0.1, Random: func() float64 { return random }, Check: s.check, Observe: s.monitor.Observe, Status: s.monitor.Status})
 		ctx, cancel := context.WithCancel(context.Background())
@@ -77,7 +92,6 @@ func perform(t *testing.T, random float64, plan func(*stage)) []health.Transitio
 		if got := s.monitor.Status().State; got != health.Up {
 			t.Errorf("begins %v", got)
 		}
-		s.began = time.Now()
 		plan(s)
 		cancel()
 		group.Wait()
@@ -90,7 +104,7 @@ func perform(t *testing.T, random float64, plan func(*stage)) []health.Transitio
 }
 
 func (s *stage) act(p part, last time.Duration) {
-	s.acts = p
+	s.cast(p)
 	time.Sleep(last)
 	synctest.Wait()
 }
@@ -202,7 +216,7 @@ func TestRecovery(t *testing.T) {
 				s.act(always(busy), 6*time.Hour)
 				<-tokens
 				end = time.Since(s.began)
-				s.acts = always(healthy)
+				s.cast(always(healthy))
 				<-tokens // recovering
 				for range test.trials {
 					s.monitor.Observe(health.Signal{Source: health.SourceAttempt, Class: health.OK})

@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,31 +18,41 @@ import (
 // watched is a Prober whose rounds are recorded.
 type watched struct {
 	*Prober
-	began  time.Time
+	began time.Time
+	check func(ctx context.Context, round int) []health.Signal
+
+	mu     sync.Mutex
 	rounds []time.Duration // when they began
 	seen   []health.Signal
-	bad    bool
-	check  func(ctx context.Context) []health.Signal
 }
 
 func watch(o Options) *watched {
-	w := &watched{began: time.Now(), check: func(context.Context) []health.Signal { return []health.Signal{{}} }}
-	o.Check = func(ctx context.Context) []health.Signal {
-		w.rounds = append(w.rounds, time.Since(w.began))
-		return w.check(ctx)
-	}
-	o.Observe = func(s health.Signal) { w.seen = append(w.seen, s) }
-	o.Status = func() health.Status {
-		if w.bad {
-			return health.Status{BadRounds: 1}
-		}
-		return health.Status{}
+	w := &watched{began: time.Now(), check: func(context.Context, int) []health.Signal { return []health.Signal{{}} }}
+	o.Check = func(ctx context.Context) []health.Signal { return w.check(ctx, w.begin()) }
+	o.Observe = func(s health.Signal) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.seen = append(w.seen, s)
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
 	}
 	w.Prober = New(o)
 	return w
+}
+
+// begin records a round and numbers it, from 1.
+func (w *watched) begin() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.rounds = append(w.rounds, time.Since(w.began))
+	return len(w.rounds)
+}
+
+func (w *watched) observed() []health.Signal {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.seen)
 }
 
 // start runs it and returns what ends it and waits for it.
@@ -62,6 +74,8 @@ func seconds(all ...float64) []time.Duration {
 
 func (w *watched) want(t *testing.T, all ...float64) {
 	t.Helper()
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if want := seconds(all...); !slices.Equal(w.rounds, want) {
 		t.Errorf("rounds at %v, want %v", w.rounds, want)
 	}
@@ -80,16 +94,17 @@ func TestRoundsComeAtTheirInterval(t *testing.T) {
 		time.Sleep(45 * time.Second)
 		stop()
 		w.want(t, 0, 20, 40)
-		if len(w.seen) != 3 || !w.Next().IsZero() {
-			t.Errorf("%d signals, next %v", len(w.seen), w.Next())
+		if len(w.observed()) != 3 || !w.Next().IsZero() {
+			t.Errorf("%d signals, next %v", len(w.observed()), w.Next())
 		}
 	})
 }
 
 func TestSoonerAfterABadRound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := watch(Options{})
-		w.check = func(context.Context) []health.Signal { w.bad = len(w.rounds) == 2 || len(w.rounds) == 3; return nil }
+		var last atomic.Int64
+		w := watch(Options{Status: func() health.Status { return health.Status{BadRounds: []int{0, 0, 1, 2, 0, 0}[last.Load()]} }})
+		w.check = func(_ context.Context, round int) []health.Signal { last.Store(int64(round)); return nil }
 		defer w.start()()
 		time.Sleep(65 * time.Second)
 		w.want(t, 0, 20, 30, 40, 60)
@@ -121,7 +136,7 @@ func TestUsualJitterStaysInItsBounds(t *testing.T) {
 func TestOneRoundAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := watch(Options{})
-		w.check = func(context.Context) []health.Signal {
+		w.check = func(context.Context, int) []health.Signal {
 			if !w.Next().IsZero() {
 				t.Error("a plan while a round runs")
 			}
@@ -138,15 +153,15 @@ func TestOneRoundAtATime(t *testing.T) {
 func TestARoundHasATimeOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := watch(Options{Timeout: 5 * time.Second})
-		w.check = func(ctx context.Context) []health.Signal {
+		w.check = func(ctx context.Context, _ int) []health.Signal {
 			<-ctx.Done()
 			return []health.Signal{{Class: health.Outage, Took: time.Since(w.began)}}
 		}
 		defer w.start()()
 		time.Sleep(10 * time.Second)
 		w.want(t, 0)
-		if len(w.seen) != 1 || w.seen[0].Took != 5*time.Second {
-			t.Errorf("%+v", w.seen)
+		if len(w.observed()) != 1 || w.observed()[0].Took != 5*time.Second {
+			t.Errorf("%+v", w.observed())
 		}
 	})
 }
@@ -154,7 +169,7 @@ func TestARoundHasATimeOut(t *testing.T) {
 func TestKick(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := watch(Options{})
-		w.check = func(context.Context) []health.Signal { time.Sleep(time.Second); return nil }
+		w.check = func(context.Context, int) []health.Signal { time.Sleep(time.Second); return nil }
 		defer w.start()()
 		time.Sleep(5 * time.Second)
 		w.Kick()
@@ -172,8 +187,8 @@ func TestAPanicTellsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log strings.Builder
 		w := watch(Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
-		w.check = func(context.Context) []health.Signal {
-			if len(w.rounds) == 1 {
+		w.check = func(_ context.Context, round int) []health.Signal {
+			if round == 1 {
 				panic("a defect")
 			}
 			return []health.Signal{{}}
@@ -182,8 +197,8 @@ func TestAPanicTellsNothing(t *testing.T) {
 		time.Sleep(25 * time.Second)
 		stop()
 		w.want(t, 0, 20)
-		if len(w.seen) != 1 || !strings.Contains(log.String(), `msg=probe.panic reason="a defect"`) {
-			t.Errorf("%d signals, log %s", len(w.seen), log.String())
+		if len(w.observed()) != 1 || !strings.Contains(log.String(), `msg=probe.panic reason="a defect"`) {
+			t.Errorf("%d signals, log %s", len(w.observed()), log.String())
 		}
 	})
 }
@@ -191,13 +206,13 @@ func TestAPanicTellsNothing(t *testing.T) {
 func TestWhatTheEndCutShortTellsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := watch(Options{})
-		w.check = func(ctx context.Context) []health.Signal {
+		w.check = func(ctx context.Context, _ int) []health.Signal {
 			<-ctx.Done()
 			return []health.Signal{{Class: health.Outage}}
 		}
 		w.start()()
-		if len(w.seen) != 0 {
-			t.Errorf("%+v", w.seen)
+		if len(w.observed()) != 0 {
+			t.Errorf("%+v", w.observed())
 		}
 	})
 }
