@@ -1,0 +1,153 @@
+package inbound
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	gosmtp "github.com/emersion/go-smtp"
+
+	"github.com/mxkeep/mxkeep/queue"
+	"github.com/mxkeep/mxkeep/relay/smtp"
+)
+
+// engine runs go-smtp over connections that conn has tamed. No other file knows it.
+type engine struct {
+	*gosmtp.Server
+	ctx      context.Context
+	server   *Server
+	contents sync.WaitGroup // goroutines that read content
+}
+
+func newEngine(ctx context.Context, s *Server) *engine {
+	e := &engine{ctx: ctx, server: s}
+	e.Server = gosmtp.NewServer(e)
+	e.Domain = s.options.Hostname
+	e.MaxMessageBytes = s.options.Limits.MessageSize + 1 // it refuses a message of exactly its limit
+	e.MaxLineLength = 0                                  // it would count the lines of content, too; conn bounds those of commands
+	e.ReadTimeout = time.Hour                            // conn has its own; 0 would make it fail on QUIT with a command behind it
+	e.EnableSMTPUTF8 = true
+	e.EnableDSN = true
+	e.ErrorLog = engineLog{s.options.Log}
+	return e
+}
+
+func (e *engine) serve(l net.Listener) error { return e.Serve(l) }
+
+// wait returns when every session has ended. serve must have returned.
+func (e *engine) wait() {
+	e.Shutdown(context.Background()) // its error is that the listener is closed already
+	e.contents.Wait()
+}
+
+// NewSession begins a session at the first EHLO or HELO.
+func (e *engine) NewSession(c *gosmtp.Conn) (gosmtp.Session, error) {
+	conn, ok := c.Conn().(*conn)
+	if !ok {
+		return nil, errors.New("a connection that did not come through the guard")
+	}
+	return &adapter{engine: e, conn: conn, session: &session{server: e.server, client: conn, ctx: e.ctx}}, nil
+}
+
+// adapter is a session as go-smtp wants it.
+type adapter struct {
+	engine  *engine
+	conn    *conn
+	session *session
+}
+
+// Reset drops the transaction.
+func (a *adapter) Reset() { a.session.reset() }
+
+// Logout does nothing: what a session holds goes with it.
+func (a *adapter) Logout() error { return nil }
+
+// Mail begins a transaction.
+func (a *adapter) Mail(from string, o *gosmtp.MailOptions) error {
+	return a.answer(func() *refusal {
+		return a.session.mail(from, mailParams{size: o.Size, Params: queue.Params{
+			Body: string(o.Body), SMTPUTF8: o.UTF8, Ret: string(o.Return), EnvID: o.EnvelopeID}})
+	})
+}
+
+// Rcpt adds a recipient.
+func (a *adapter) Rcpt(to string, o *gosmtp.RcptOptions) error {
+	return a.answer(func() *refusal {
+		r := queue.Recipient{}
+		if o.OriginalRecipient != "" {
+			r.ORcpt = strings.ToLower(string(o.OriginalRecipientType)) + ";" + o.OriginalRecipient
+		}
+		for _, n := range o.Notify {
+			r.Notify = append(r.Notify, string(n))
+		}
+		return a.session.rcpt(to, r)
+	})
+}
+
+// Data takes the content. For BDAT go-smtp calls it in a goroutine of its own
+// and does not wait for it if the connection ends, so the engine does.
+func (a *adapter) Data(r io.Reader) error {
+	if !a.conn.during(&a.engine.contents) {
+		return errorOf(net.ErrClosed)
+	}
+	defer a.engine.contents.Done()
+	var id queue.ID
+	err := a.answer(func() (no *refusal) {
+		id, no = a.session.receive(r)
+		return no
+	})
+	if err != nil {
+		return err
+	}
+	return &gosmtp.SMTPError{Code: 250, EnhancedCode: gosmtp.EnhancedCode(smtp.StatusOK), Message: "queued as " + string(id)}
+}
+
+// answer turns what the session says into an error of go-smtp: nil is accepted.
+// A panic ends this session only.
+func (a *adapter) answer(ask func() *refusal) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			a.conn.panicked(r)
+			err = errorOf(smtp.NewReply(421, smtp.StatusLocalError, "local error, try again later"))
+		}
+	}()
+	no := ask()
+	if no == nil {
+		return nil
+	}
+	a.conn.refuse(no.reason)
+	return errorOf(no.reply)
+}
+
+// errorOf is the only way of an error into go-smtp, which makes others permanent
+// or shows their text. Unknown is temporary.
+func errorOf(err error) *gosmtp.SMTPError {
+	r := smtp.Reply{}
+	if !errors.As(err, &r) || len(r.Lines) == 0 || r.Positive() {
+		r = smtp.NewReply(451, smtp.StatusLocalError, "local error, try again later")
+	}
+	status := gosmtp.EnhancedCode(r.Status)
+	if r.Status == (smtp.EnhancedStatus{}) {
+		status = gosmtp.EnhancedCodeNotSet
+	}
+	return &gosmtp.SMTPError{Code: r.Code, EnhancedCode: status, Message: r.Text()}
+}
+
+// engineLog takes what go-smtp has to say.
+type engineLog struct{ log *slog.Logger }
+
+// Printf logs a line.
+func (l engineLog) Printf(format string, v ...any) {
+	l.log.Error("engine.error", "text", smtp.Printable(fmt.Sprintf(format, v...)))
+}
+
+// Println logs a line.
+func (l engineLog) Println(v ...any) {
+	l.log.Error("engine.error", "text", smtp.Printable(fmt.Sprint(v...)))
+}

@@ -1,0 +1,109 @@
+package inbound
+
+import (
+	"bytes"
+	"math"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/mxkeep/mxkeep/relay/smtp"
+)
+
+// maxLine is the longest command line, in octets. RFC 5321 4.5.3.1.4 asks for
+// 512, and each extension adds to it.
+const maxLine = 2048
+
+const maxHello = 255
+
+// command is a command line as far as the framing has to know it.
+type command struct {
+	verb  string // in upper case
+	arg   string
+	chunk int64 // octets that follow a BDAT
+}
+
+// fatal marks a refusal after which nobody knows where the next command begins,
+// or the client is not one to talk to.
+func (r *refusal) fatal() *refusal {
+	r.cut = true
+	return r
+}
+
+// parseCommand reads a command line with its line end. It refuses whatever
+// could mean another thing to the engine than to us, and all bytes that should
+// not come back in a reply.
+func parseCommand(line []byte) (command, *refusal) {
+	text, crlf := bytes.CutSuffix(line, []byte("\r\n"))
+	switch {
+	case len(line) > maxLine:
+		return command{}, refuse(reasonLineLength, 500, smtp.StatusSyntax, "command line too long").fatal()
+	case isHTTP(text):
+		return command{}, refuse(reasonForeign, 554, smtp.StatusProtocolMismatch, "this is SMTP").fatal()
+	case !crlf: // RFC 5321 2.3.8: a lone LF does not end a line
+		return command{}, refuse(reasonLineEnd, 500, smtp.StatusSyntax, "a line ends with CR and LF").fatal()
+	case !utf8.Valid(text), bytes.ContainsFunc(text, unicode.IsControl):
+		return command{}, refuse(reasonControl, 501, smtp.StatusSyntax, "control characters in a command")
+	}
+	verb, arg, _ := strings.Cut(string(text), " ")
+	c := command{verb: strings.ToUpper(verb), arg: strings.TrimSpace(arg)}
+	if !isWord(c.verb) { // the engine would echo part of it
+		return c, refuse(reasonSyntax, 500, smtp.StatusSyntax, "no command")
+	}
+	switch c.verb {
+	case "EHLO", "HELO":
+		return parseHello(c)
+	case "BDAT":
+		return parseChunk(c)
+	case "AUTH":
+		return c, refuse(reasonNotSupported, 502, smtp.StatusSequence, "AUTH is not supported")
+	case "STARTTLS":
+		if c.arg != "" {
+			return c, refuse(reasonSyntax, 501, smtp.StatusBadArguments, "STARTTLS has no argument")
+		}
+	}
+	return c, nil
+}
+
+// parseHello takes the first word as the name, as the engine does.
+func parseHello(c command) (command, *refusal) {
+	c.arg, _, _ = strings.Cut(c.arg, " ")
+	if len(c.arg) > maxHello || strings.ContainsFunc(c.arg, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
+		return c, refuse(reasonHello, 501, smtp.StatusSyntax, "no host name")
+	}
+	return c, nil
+}
+
+// parseChunk reads BDAT (RFC 3030 2). A size that cannot be read is fatal: what
+// follows may be content.
+func parseChunk(c command) (command, *refusal) {
+	size, last, more := strings.Cut(c.arg, " ")
+	n, err := strconv.ParseUint(size, 10, 63)
+	switch {
+	case more && !strings.EqualFold(last, "LAST"), err != nil, size[0] == '+':
+		return c, refuse(reasonChunk, 501, smtp.StatusBadArguments, "BDAT wants a size and perhaps LAST").fatal()
+	case n > math.MaxUint32: // as much as the engine can count
+		return c, refuse(reasonSize, 552, smtp.StatusTooBig, "chunk too big").fatal()
+	}
+	c.chunk = int64(n)
+	return c, nil
+}
+
+func isWord(verb string) bool {
+	return verb != "" && !strings.ContainsFunc(verb, func(r rune) bool { return r < 'A' || r > 'Z' })
+}
+
+// isHTTP reports whether a browser was made to talk to us. The body of its
+// request may hold SMTP commands.
+func isHTTP(line []byte) bool {
+	method, _, ok := bytes.Cut(line, []byte(" "))
+	if !ok {
+		return false
+	}
+	switch string(method) {
+	case "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "PRI":
+		return true
+	}
+	return false
+}

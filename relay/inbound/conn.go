@@ -1,0 +1,421 @@
+package inbound
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/mxkeep/mxkeep/relay/smtp"
+)
+
+// conn is a client's connection as the engine sees it: plaintext, one command
+// line for each Read, and content with its exact length. It is used by the
+// goroutine of the engine that serves it; drain comes from outside. A session
+// that reads the content of BDAT in another goroutine may ask flaw at its end,
+// because the engine then waits for it.
+//
+// Read errors are for ever. So whatever the engine does after one, it gets no
+// further byte.
+type conn struct {
+	raw     net.Conn
+	guard   *guard
+	address netip.Addr
+	began   time.Time
+
+	stream   net.Conn      // raw, or TLS on it
+	in       *bufio.Reader // from stream
+	pending  []byte        // for the engine to read first
+	reply    []byte        // lines of a reply whose last one has not been written
+	greeted  bool
+	verb     string // of the command that the engine is at
+	hello    string // the client's name, from a command that was accepted
+	offered  string // the name in a command that may be accepted
+	extended bool   // it said EHLO
+	tls      string // version, "" is plaintext
+	data     bool   // content of DATA comes
+	chunk    int64  // octets of a BDAT chunk that are still to come
+	content  framing
+	since    time.Time // content began
+	received int64     // octets of it
+	flaws    int       // command lines that we refused
+	fault    error     // of the last read; nothing is read after it
+
+	mu       sync.Mutex
+	refused  map[string]int
+	waiting  bool // for a command, in Read
+	draining bool
+	closed   bool
+}
+
+const (
+	readBuffer  = 8 << 10
+	maxFlaws    = 10
+	clientHello = 0x16 // the first octet of a TLS record with a handshake
+)
+
+func newConn(g *guard, raw net.Conn, address netip.Addr) *conn {
+	return &conn{raw: raw, guard: g, address: address, began: time.Now(),
+		stream: raw, in: bufio.NewReaderSize(raw, readBuffer), refused: map[string]int{}}
+}
+
+// Read gives the engine the next command line or content. A fault of ours in
+// here must end this connection only.
+func (c *conn) Read(p []byte) (n int, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			c.panicked(r)
+			n, err = 0, c.fail(errors.New("panic"))
+		}
+	}()
+	for c.fault == nil {
+		switch {
+		case len(c.pending) > 0:
+			n = copy(p, c.pending)
+			c.pending = c.pending[n:]
+			return n, nil
+		case c.chunk > 0:
+			n, err = c.readChunk(p)
+		case c.data:
+			n, err = c.readData(p)
+		default:
+			err = c.nextCommand()
+		}
+		if n > 0 || err != nil {
+			return n, err
+		}
+	}
+	return 0, c.fault
+}
+
+// nextCommand reads a command line into pending, or answers it itself.
+func (c *conn) nextCommand() error {
+	line, err := c.readLine()
+	if err != nil {
+		return err
+	}
+	cmd, bad := parseCommand(line)
+	if bad == nil {
+		bad = c.inSequence(cmd)
+	}
+	switch {
+	case bad != nil:
+		return c.answer(bad)
+	case cmd.verb == "STARTTLS":
+		return c.startTLS()
+	}
+	c.verb, c.offered, c.chunk = cmd.verb, cmd.arg, cmd.chunk
+	if cmd.chunk > 0 {
+		c.begin()
+	}
+	c.pending = line // it stays in the buffer of in until the engine has it
+	return nil
+}
+
+// readLine reads a command line that has to come within Timeouts.Command.
+func (c *conn) readLine() ([]byte, error) {
+	if !c.wait(time.Now().Add(c.timeouts().Command)) {
+		return nil, c.farewell(c.shuttingDown())
+	}
+	first, err := c.in.Peek(1)
+	if err == nil && first[0] == clientHello { // a TLS ClientHello has no line end to wait for
+		return nil, c.answer(refuse(reasonForeign, 554, smtp.StatusProtocolMismatch, "STARTTLS comes first").fatal())
+	}
+	var line []byte
+	if err == nil {
+		line, err = c.in.ReadSlice('\n')
+	}
+	if c.stopWaiting() && err != nil {
+		return nil, c.farewell(c.shuttingDown())
+	}
+	switch {
+	case errors.Is(err, bufio.ErrBufferFull):
+		return line, nil // parseCommand refuses its length
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, c.farewell(refuse(reasonTimeout, 421, smtp.StatusTimeout, "timeout"))
+	case err != nil:
+		return nil, c.fail(err)
+	}
+	return line, nil
+}
+
+// inSequence refuses what may not come now.
+func (c *conn) inSequence(cmd command) *refusal {
+	switch cmd.verb {
+	case "MAIL", "RCPT", "DATA":
+		if c.hello == "" {
+			return refuse(reasonSequence, 503, smtp.StatusSequence, "EHLO comes first")
+		}
+	case "BDAT":
+		if c.hello == "" {
+			return refuse(reasonSequence, 503, smtp.StatusSequence, "EHLO comes first").fatal()
+		}
+	case "STARTTLS":
+		switch {
+		case c.tls != "":
+			return refuse(reasonSequence, 503, smtp.StatusSequence, "TLS is on already")
+		case c.guard.server.options.TLS == nil:
+			return refuse(reasonNotSupported, 502, smtp.StatusSequence, "STARTTLS is not offered")
+		case c.in.Buffered() > 0: // RFC 3207 4: it was said before anybody knew the keys
+			return refuse(reasonInjection, 554, smtp.StatusProtocolMismatch, "nothing may follow STARTTLS before its reply").fatal()
+		}
+	}
+	return nil
+}
+
+// startTLS does the handshake. If it fails, the connection ends: a client that
+// wanted to be secure must not go on in plaintext.
+func (c *conn) startTLS() error {
+	if err := c.send([]byte("220 2.0.0 ready to start TLS\r\n")); err != nil {
+		return err
+	}
+	c.raw.SetDeadline(c.until(c.timeouts().Handshake))
+	secured := tls.Server(c.raw, c.guard.server.options.TLS)
+	if err := secured.Handshake(); err != nil {
+		c.refuse(reasonHandshake)
+		c.log().Info("session.tls", "address", c.address, "error", smtp.Printable(err.Error()))
+		return c.fail(err)
+	}
+	c.raw.SetDeadline(time.Time{})
+	c.stream = secured
+	c.in.Reset(secured)
+	c.tls = strings.ReplaceAll(tls.VersionName(secured.ConnectionState().Version), " ", "")
+	c.hello = "" // RFC 3207 4.2: nothing that was said in plaintext counts
+	return nil
+}
+
+// Write collects the lines of a reply and sends them together.
+func (c *conn) Write(p []byte) (int, error) {
+	if !c.greeted {
+		c.greeted = true
+		if err := c.greet(); err != nil {
+			return 0, err
+		}
+	}
+	c.reply = append(c.reply, p...)
+	if len(p) > 3 && p[3] == '-' { // another line follows; the engine writes line by line
+		return len(p), nil
+	}
+	reply := c.reply
+	c.reply = c.reply[:0]
+	code := string(p[:min(3, len(p))])
+	switch {
+	case code == "250" && (c.verb == "EHLO" || c.verb == "HELO"):
+		c.hello, c.extended = c.offered, c.verb == "EHLO"
+		reply = c.welcome(reply)
+	case code == "354":
+		c.data = true
+		c.content = framing{dots: true}
+		c.begin()
+	}
+	if err := c.send(reply); err != nil {
+		return 0, err
+	}
+	if code == "421" { // RFC 5321 3.8: the connection is closed after it
+		c.fail(io.EOF)
+	}
+	return len(p), nil
+}
+
+// welcome makes the reply to EHLO: our name comes first (RFC 5321 4.1.1.1), and
+// STARTTLS, of which the engine knows nothing, is offered.
+func (c *conn) welcome(reply []byte) []byte {
+	if !c.extended {
+		return fmt.Appendf(nil, "250 %s\r\n", c.hostname())
+	}
+	_, keywords, _ := bytes.Cut(reply, []byte("\n"))
+	words := fmt.Appendf(nil, "250-%s\r\n", c.hostname())
+	if c.tls == "" && c.guard.server.options.TLS != nil {
+		words = append(words, "250-STARTTLS\r\n"...)
+	}
+	return append(words, keywords...)
+}
+
+// greet waits as long as a client has to keep silent (RFC 5321 3.1). Those who
+// do not are programs that never read a reply.
+func (c *conn) greet() error {
+	silence := c.timeouts().Greeting
+	if silence <= 0 {
+		return nil
+	}
+	if c.wait(time.Now().Add(silence)) {
+		_, err := c.in.Peek(1)
+		c.stopWaiting()
+		switch {
+		case err == nil:
+			return c.answer(refuse(reasonEarly, 554, smtp.StatusSequence, "you spoke before the greeting").fatal())
+		case !errors.Is(err, os.ErrDeadlineExceeded):
+			return c.fail(err)
+		}
+	}
+	return nil // a drain is said at the first command
+}
+
+// answer says what the engine shall not see.
+func (c *conn) answer(r *refusal) error {
+	if c.flaws++; c.flaws > maxFlaws && !r.cut {
+		r = refuse(reasonSyntax, 421, smtp.StatusTooManyConns, "too many errors").fatal()
+	}
+	c.refuse(r.reason)
+	if err := c.send(wireReply(r.reply)); err != nil {
+		return err
+	}
+	if r.cut {
+		return c.fail(io.EOF)
+	}
+	return nil
+}
+
+func (c *conn) shuttingDown() *refusal { return shuttingDown(c.hostname()) }
+
+// farewell says why the connection ends.
+func (c *conn) farewell(r *refusal) error {
+	c.refuse(r.reason)
+	if err := c.send(wireReply(r.reply)); err != nil {
+		return err
+	}
+	return c.fail(io.EOF)
+}
+
+// send writes to the client.
+func (c *conn) send(p []byte) error {
+	if c.fault != nil {
+		return c.fault
+	}
+	c.raw.SetWriteDeadline(time.Now().Add(c.timeouts().Write))
+	if _, err := c.stream.Write(p); err != nil {
+		return c.fail(err)
+	}
+	return nil
+}
+
+// fail makes err the answer to every further read and write.
+func (c *conn) fail(err error) error {
+	if c.fault == nil {
+		c.fault = err
+	}
+	return c.fault
+}
+
+// wait begins to wait for the client. It is false if there is to be no next command.
+func (c *conn) wait(until time.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.draining {
+		return false
+	}
+	if last := c.began.Add(c.timeouts().Session); last.Before(until) {
+		until = last
+	}
+	c.waiting = true
+	c.raw.SetReadDeadline(until)
+	return true
+}
+
+// stopWaiting reports whether drain has come in between.
+func (c *conn) stopWaiting() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.waiting = false
+	return c.draining
+}
+
+// drain ends the connection at its next command, or now if it waits for one.
+func (c *conn) drain() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.draining = true
+	if c.waiting {
+		c.raw.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
+// during adds one to what has to end before the server does, unless the connection has ended.
+func (c *conn) during(running *sync.WaitGroup) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closed {
+		running.Add(1)
+	}
+	return !c.closed
+}
+
+// drained reports whether no new transaction should begin.
+func (c *conn) drained() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.draining
+}
+
+// Close ends the connection and writes the line about what it was refused. The
+// engine may call it more than once.
+func (c *conn) Close() error {
+	c.mu.Lock()
+	first := !c.closed
+	c.closed = true
+	c.mu.Unlock()
+	if !first {
+		return nil
+	}
+	c.fail(net.ErrClosed)
+	c.raw.SetWriteDeadline(time.Now().Add(c.timeouts().Write))
+	err := c.stream.Close() // with TLS it says goodbye
+	c.guard.forget(c)
+	c.summarize()
+	return err
+}
+
+// summarize logs one line about a session in which something was refused.
+func (c *conn) summarize() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.refused) == 0 {
+		return
+	}
+	var reasons []any
+	for reason, n := range c.refused {
+		reasons = append(reasons, slog.Int(reason, n))
+	}
+	c.log().Info("session.refused", "address", c.address, "hello", c.hello, "tls", c.tls, slog.Group("reasons", reasons...))
+}
+
+// refuse counts a refusal.
+func (c *conn) refuse(reason string) {
+	c.mu.Lock()
+	c.refused[reason]++
+	c.mu.Unlock()
+	c.guard.server.counts.refuse(reason)
+}
+
+func (c *conn) panicked(cause any) {
+	c.refuse(reasonPanic)
+	c.log().Error("session.panic", "address", c.address, "panic", smtp.Printable(fmt.Sprint(cause)), "stack", string(debug.Stack()))
+}
+
+func (c *conn) log() *slog.Logger   { return c.guard.server.options.Log }
+func (c *conn) hostname() string    { return c.guard.server.options.Hostname }
+func (c *conn) timeouts() *Timeouts { return &c.guard.server.options.Timeouts }
+
+func (c *conn) LocalAddr() net.Addr  { return c.raw.LocalAddr() }
+func (c *conn) RemoteAddr() net.Addr { return c.raw.RemoteAddr() }
+
+// The engine's deadlines are not ours: its one for reading covers a command and
+// all content behind it.
+
+func (c *conn) SetDeadline(time.Time) error      { return nil }
+func (c *conn) SetReadDeadline(time.Time) error  { return nil }
+func (c *conn) SetWriteDeadline(time.Time) error { return nil }
+
+func (c *conn) peer() peer {
+	return peer{address: c.address, hello: c.hello, extended: c.extended, tls: c.tls}
+}

@@ -1,0 +1,202 @@
+package inbound
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/mxkeep/mxkeep/relay/smtp"
+)
+
+// guard is the listener that the engine accepts from. It lets in as many
+// connections as the limits allow and ends them all when it is told to drain.
+type guard struct {
+	net.Listener
+	server *Server
+
+	mu       sync.Mutex
+	conns    map[*conn]struct{}
+	draining bool
+	turned   sync.WaitGroup // connections that are being turned away
+}
+
+func newGuard(s *Server, l net.Listener) *guard {
+	return &guard{Listener: l, server: s, conns: map[*conn]struct{}{}}
+}
+
+// Accept returns the next connection that may come in. Its errors are those of
+// the listener: any other would end the engine.
+func (g *guard) Accept() (net.Conn, error) {
+	for {
+		raw, err := g.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		address := addressOf(raw.RemoteAddr())
+		if reason := g.server.door.enter(address); reason != "" {
+			g.turnAway(raw, address, reason)
+			continue
+		}
+		return g.admit(raw, address), nil
+	}
+}
+
+func (g *guard) admit(raw net.Conn, address netip.Addr) *conn {
+	c := newConn(g, raw, address)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.conns[c] = struct{}{}
+	if g.draining {
+		c.drain()
+	}
+	return c
+}
+
+// forget is called once by each connection that ends.
+func (g *guard) forget(c *conn) {
+	g.mu.Lock()
+	delete(g.conns, c)
+	g.mu.Unlock()
+	g.server.door.leave(c.address)
+}
+
+// turnAway says 421 without making the listener wait.
+func (g *guard) turnAway(raw net.Conn, address netip.Addr, reason string) {
+	g.server.counts.refuse(reason)
+	if n := g.server.door.tell(time.Now()); n > 0 {
+		g.server.options.Log.Warn("connections.refused", "connections", n, "reason", reason, "address", address)
+	}
+	g.turned.Go(func() {
+		raw.SetWriteDeadline(time.Now().Add(turnAwayTime))
+		io.WriteString(raw, "421 4.7.0 too many connections, try again later\r\n") // it need not hear it
+		raw.Close()
+	})
+}
+
+const turnAwayTime = 5 * time.Second
+
+// drain tells every connection to end at its next command, and cuts after
+// limit what is left. The caller waits for the engine.
+func (g *guard) drain(ctx context.Context, limit time.Duration) {
+	g.mu.Lock()
+	g.draining = true
+	for c := range g.conns {
+		c.drain()
+	}
+	g.mu.Unlock()
+	g.turned.Go(func() {
+		timer := time.NewTimer(limit)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			return
+		}
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		for c := range g.conns {
+			c.raw.Close()
+		}
+	})
+}
+
+// door counts who is in, over all listeners.
+type door struct {
+	limits Limits
+
+	mu      sync.Mutex
+	inside  int
+	of      map[netip.Prefix]int
+	refused int // since told
+	told    time.Time
+}
+
+// enter lets an address in, or says why not.
+func (d *door) enter(address netip.Addr) (reason string) {
+	from := network(address, 32, 64)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case d.inside >= d.limits.Sessions:
+		reason = reasonConnections
+	case d.of[from] >= d.limits.SessionsPerAddress:
+		reason = reasonPerAddress
+	default:
+		d.inside++
+		d.of[from]++
+	}
+	return reason
+}
+
+func (d *door) leave(address netip.Addr) {
+	from := network(address, 32, 64)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.inside--
+	if d.of[from]--; d.of[from] == 0 {
+		delete(d.of, from)
+	}
+}
+
+// tell counts one that was turned away and returns how many there were since it
+// last did so, or 0 if that is less than a minute ago: a flood must not fill the log.
+func (d *door) tell(now time.Time) int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.refused++
+	if now.Sub(d.told) < time.Minute {
+		return 0
+	}
+	n := d.refused
+	d.refused, d.told = 0, now
+	return n
+}
+
+func (d *door) sessions() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.inside
+}
+
+// network is the prefix that an address is counted under.
+func network(a netip.Addr, four, six int) netip.Prefix {
+	bits := six
+	if a.Is4() {
+		bits = four
+	}
+	p, err := a.WithZone("").Prefix(bits)
+	if err != nil { // not an IP address: a pipe
+		return netip.Prefix{}
+	}
+	return p
+}
+
+// addressOf is the IP address of a peer; the zero Addr if it has none.
+func addressOf(a net.Addr) netip.Addr {
+	if tcp, ok := a.(*net.TCPAddr); ok {
+		return tcp.AddrPort().Addr().Unmap()
+	}
+	return netip.Addr{}
+}
+
+// wireReply writes a reply as it goes over the wire. Each line has the enhanced
+// status (RFC 2034 4).
+func wireReply(r smtp.Reply) []byte {
+	var b []byte
+	status := r.Status.String()
+	if status != "" {
+		status += " "
+	}
+	for i, line := range r.Lines {
+		mark := " "
+		if i < len(r.Lines)-1 {
+			mark = "-"
+		}
+		b = fmt.Appendf(b, "%d%s%s%s\r\n", r.Code, mark, status, line)
+	}
+	return b
+}

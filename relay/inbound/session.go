@@ -1,0 +1,226 @@
+package inbound
+
+import (
+	"context"
+	"net/netip"
+	"strings"
+	"sync/atomic"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/mxkeep/mxkeep/health"
+	"github.com/mxkeep/mxkeep/queue"
+	"github.com/mxkeep/mxkeep/relay/smtp"
+)
+
+// client is what a session has to know of its connection.
+type client interface {
+	peer() peer
+	// flaw is what is wrong with content that was read to its end.
+	flaw() *refusal
+	// clear begins a new message.
+	clear()
+	drained() bool
+	// refuse counts a refusal.
+	refuse(reason string)
+}
+
+// peer is who is at the other side, and how the session is spoken.
+type peer struct {
+	address  netip.Addr
+	hello    string
+	extended bool   // EHLO
+	tls      string // version, "" is plaintext
+}
+
+// session is the policy of one SMTP session. A nil refusal means that the
+// command is accepted. The engine calls reset while the content of BDAT is
+// still read in another goroutine, so a transaction is never changed after that
+// has begun; reset only drops it.
+type session struct {
+	server   *Server
+	client   client
+	ctx      context.Context // of the server: until every session has ended
+	tx       atomic.Pointer[transaction]
+	refusals int // refused recipients
+	host     string
+	resolved bool
+}
+
+// transaction is a message that is being received.
+type transaction struct {
+	envelope queue.Envelope
+}
+
+const (
+	maxEnvID = 100 // RFC 3461 4.4
+	maxORcpt = 500 // RFC 3461 4.2
+)
+
+// mailParams are the parameters of MAIL.
+type mailParams struct {
+	size int64 // 0 if it was not said
+	queue.Params
+}
+
+// mail begins a transaction. The path is as the engine hands it over, without quotes.
+func (s *session) mail(path string, params mailParams) *refusal {
+	if s.tx.Load() != nil {
+		return refuse(reasonSequence, 503, smtp.StatusSequence, "a transaction is open already")
+	}
+	if no := s.closed(params.size); no != nil {
+		return no
+	}
+	reversePath, err := smtp.UnquotedPath(path)
+	if err != nil {
+		return refuse(reasonPath, 553, smtp.StatusBadSender, "bad reverse-path")
+	}
+	switch {
+	case !reversePath.ASCII() && !params.SMTPUTF8: // RFC 6531 3.5
+		return refuse(reasonUTF8, 553, smtp.StatusNeedsSMTPUTF8, "the reverse-path needs SMTPUTF8")
+	case len(params.EnvID) > maxEnvID || !printable(params.EnvID):
+		return refuse(reasonParameter, 501, smtp.StatusBadArguments, "bad ENVID")
+	case params.size > s.server.options.Limits.MessageSize:
+		return tooBig()
+	}
+	s.client.clear()
+	s.tx.Store(&transaction{envelope: queue.Envelope{ReversePath: reversePath.String(), Params: params.Params}})
+	return nil
+}
+
+// closed refuses mail while none can be taken.
+func (s *session) closed(size int64) *refusal {
+	switch {
+	case s.client.drained():
+		return shuttingDown(s.server.options.Hostname)
+	case s.server.pause() != Pause{}:
+		return refuse(reasonPaused, 451, smtp.StatusNotAccepting, "no mail is taken for now, try again later")
+	case s.server.storeFailure() != nil:
+		return storeFailed()
+	}
+	return s.server.space.room(s.ctx, size)
+}
+
+// rcpt adds a recipient. The path is as the engine hands it over, without quotes.
+func (s *session) rcpt(path string, to queue.Recipient) *refusal {
+	tx := s.tx.Load()
+	if tx == nil { // the engine allows RCPT after a MAIL that was accepted, so this is a fault
+		return refuse(reasonSequence, 503, smtp.StatusSequence, "MAIL comes first")
+	}
+	no := s.recipient(tx, path, to)
+	if no != nil && no.reply.Permanent() {
+		if s.refusals++; s.refusals > s.server.options.Limits.Refusals {
+			return refuse(reasonRefusals, 421, smtp.StatusTooManyConns, "too many refused recipients")
+		}
+	}
+	return no
+}
+
+func (s *session) recipient(tx *transaction, path string, to queue.Recipient) *refusal {
+	forwardPath, err := smtp.UnquotedPath(path)
+	if err != nil || forwardPath.IsNull() {
+		return refuse(reasonPath, 553, smtp.StatusBadRecipient, "bad forward-path")
+	}
+	if !forwardPath.ASCII() && !tx.envelope.Params.SMTPUTF8 {
+		return refuse(reasonUTF8, 553, smtp.StatusNeedsSMTPUTF8, "the forward-path needs SMTPUTF8")
+	}
+	if len(to.ORcpt) > maxORcpt || !printable(to.ORcpt) {
+		return refuse(reasonParameter, 501, smtp.StatusBadArguments, "bad ORCPT")
+	}
+	to.ForwardPath = forwardPath.String()
+	envelope := &tx.envelope
+	reason, upstream, no := s.admit(envelope.ReversePath, forwardPath, to.ForwardPath)
+	switch {
+	case no != nil:
+		return no
+	case envelope.Upstream != "" && envelope.Upstream != upstream: // a transaction has one upstream
+		return refuse(reasonUpstream, 452, smtp.StatusTooManyRcpt, "this recipient needs a transaction of its own")
+	case len(envelope.Recipients) >= s.server.options.Limits.Recipients: // RFC 5321 4.5.3.1.10: 452, not 552
+		return refuse(reasonRecipients, 452, smtp.StatusTooManyRcpt, "too many recipients")
+	}
+	if envelope.Upstream == "" {
+		envelope.Upstream, envelope.Origin.Reason = upstream, reason
+	}
+	envelope.Recipients = append(envelope.Recipients, to)
+	return nil
+}
+
+// admit asks the admission policy about a recipient.
+func (s *session) admit(reversePath string, path smtp.Path, forwardPath string) (reason, upstream string, no *refusal) {
+	o := &s.server.options
+	domain, err := smtp.ASCIIDomain(path.Domain)
+	if err != nil {
+		return "", "", refuse(reasonPath, 553, smtp.StatusBadRecipient, "bad domain")
+	}
+	upstream, relayed := o.Domains[domain]
+	a := asked{relayed: relayed, known: relayed && (o.Known == nil || o.Known(domain, path))}
+	if a.known {
+		a.state, a.hint = o.State(upstream), o.Hints[upstream]
+	}
+	if a.known && a.state == health.Up {
+		a.returning = s.server.returning.visit(s.client.peer().address, reversePath, strings.ToLower(forwardPath), time.Now())
+	}
+	reason, no = admit(a)
+	if reason == reasonReturning {
+		s.returned(upstream, domain)
+	}
+	return reason, upstream, no
+}
+
+// returned tells health about a sender that cannot reach the primary.
+func (s *session) returned(upstream, domain string) {
+	o, address := &s.server.options, s.client.peer().address
+	from := network(address, 24, 64).String()
+	o.Log.Warn("sender.returned", "upstream", upstream, "domain", domain, "network", from)
+	if o.Observe != nil {
+		o.Observe(health.Signal{At: time.Now(), Upstream: upstream, Domain: domain, Source: health.SourceSender,
+			Class: health.Outage, Address: from})
+	}
+}
+
+// origin says where the message of a transaction comes from.
+func (s *session) origin(reason string) queue.Origin {
+	p := s.client.peer()
+	if look := s.server.options.ReverseDNS; look != nil && !s.resolved && p.address.IsValid() {
+		ctx, cancel := context.WithTimeout(s.ctx, s.server.options.Timeouts.ReverseDNS)
+		s.host, s.resolved = look(ctx, p.address), true
+		cancel()
+	}
+	address := ""
+	if p.address.IsValid() {
+		address = p.address.String()
+	}
+	host := hostWord(s.host, false)
+	if host == "unknown" {
+		host = ""
+	}
+	return queue.Origin{Address: address, Host: host, Hello: p.hello, TLS: p.tls, Reason: reason}
+}
+
+// reset drops the transaction.
+func (s *session) reset() {
+	s.tx.Store(nil)
+	s.client.clear()
+}
+
+// printable reports whether a parameter may be stored.
+func printable(s string) bool {
+	return utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
+}
+
+func shuttingDown(hostname string) *refusal {
+	return refuse(reasonDraining, 421, smtp.StatusNotAccepting, hostname+" is shutting down")
+}
+
+func tooBig() *refusal {
+	return refuse(reasonSize, 552, smtp.StatusTooBig, "message too big")
+}
+
+func noSpace() *refusal {
+	return refuse(reasonSpace, 452, smtp.StatusFull, "not enough space, try again later")
+}
+
+func storeFailed() *refusal {
+	return refuse(reasonStore, 451, smtp.StatusLocalError, "local error, try again later")
+}
