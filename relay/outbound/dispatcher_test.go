@@ -1,0 +1,572 @@
+package outbound
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/mxkeep/mxkeep/health"
+	"github.com/mxkeep/mxkeep/queue"
+)
+
+func TestOptionsAreChecked(t *testing.T) {
+	good := DispatcherOptions{Upstream: takes(0), Store: struct{ Store }{}, Health: &standing{}}
+	if d, err := NewDispatcher(good); err != nil || d.options.Connections != 20 || d.options.Trials != 20 || d.options.Attempt != 30*time.Minute ||
+		d.options.Wait != time.Second || d.options.MaxWait != time.Minute || d.options.Schedule != queue.DefaultSchedule() {
+		t.Errorf("defaults: %+v, %v", d, err)
+	}
+	for name, change := range map[string]func(*DispatcherOptions){
+		"no upstream":          func(o *DispatcherOptions) { o.Upstream = nil },
+		"no store":             func(o *DispatcherOptions) { o.Store = nil },
+		"no health":            func(o *DispatcherOptions) { o.Health = nil },
+		"negative connections": func(o *DispatcherOptions) { o.Connections = -1 },
+		"negative trials":      func(o *DispatcherOptions) { o.Trials = -1 },
+		"negative deadline":    func(o *DispatcherOptions) { o.Attempt = -1 },
+		"negative wait":        func(o *DispatcherOptions) { o.Wait = -1 },
+		"waits upside down":    func(o *DispatcherOptions) { o.Wait, o.MaxWait = time.Minute, time.Second },
+		"schedule at once":     func(o *DispatcherOptions) { o.Schedule = queue.Schedule{Factor: 2, Max: 1} },
+		"schedule that shrinks": func(o *DispatcherOptions) {
+			o.Schedule = queue.Schedule{First: 1, Factor: 0.5, Max: 1}
+		},
+		"schedule with much jitter": func(o *DispatcherOptions) { o.Schedule = queue.Schedule{First: 1, Factor: 1, Max: 1, Jitter: 1} },
+	} {
+		o := good
+		change(&o)
+		if _, err := NewDispatcher(o); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
+
+func TestDelivers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := &journal{}
+		var deadline, lease time.Time
+		var d *desk
+		d = newDesk(t, func(ctx context.Context, m queue.Message, open func() (io.ReadCloser, error)) Report {
+			deadline, _ = ctx.Deadline()
+			lease = d.message(m.ID).LeasedUntil
+			content, err := open()
+			if err == nil {
+				var all []byte
+				if all, err = io.ReadAll(content); string(all) != text {
+					t.Errorf("content %q", all)
+				}
+			}
+			return gives(m, queue.Delivered, queue.ScopeNone, health.OK)
+		}, func(o *DispatcherOptions) { o.Attempt, o.Log = 10*time.Minute, slog.New(log) })
+		began := time.Now()
+		id := d.accept(1)[0]
+		if got := d.state(id); got != queue.StateDelivered {
+			t.Errorf("%v", got)
+		}
+		if deadline.Sub(began) != 10*time.Minute || lease.Sub(began) != 11*time.Minute {
+			t.Errorf("deadline after %v, lease of %v", deadline.Sub(began), lease.Sub(began))
+		}
+		if len(d.health.seen) != 1 || d.health.seen[0].Class != health.OK {
+			t.Errorf("signals: %+v", d.health.seen)
+		}
+		want := fmt.Sprintf("delivery.delivered id=%s sid= upstream=exo address= command= code=0 enhanced= attempt=1 recipients=1 took=0s next=0s maybe_duplicate=false reply=so it is", id)
+		if lines := log.all(); len(lines) != 1 || lines[0] != want {
+			t.Errorf("%q\nwant %q", lines, want)
+		}
+		d.end(nil)
+	})
+}
+
+func TestDownClaimsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t, takes(0), nil)
+		synctest.Wait()
+		d.health.set(health.Status{State: health.Down})
+		synctest.Wait()
+		ids := d.accept(10)
+		time.Sleep(6 * time.Hour)
+		if m := d.message(ids[0]); d.state(ids[0]) != queue.StateQueued || m.Attempts != 0 || d.Delivery().Window != 0 {
+			t.Errorf("%v after %d attempts, %+v", m.State(), m.Attempts, d.Delivery())
+		}
+		d.health.set(health.Status{State: health.Degraded})
+		for _, id := range ids {
+			if got := d.state(id); got != queue.StateDelivered {
+				t.Errorf("%s: %v", id, got)
+			}
+		}
+		d.end(nil)
+	})
+}
+
+// TestRecovery follows the number of attempts at once, second by second.
+func TestRecovery(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t, takes(time.Second), func(o *DispatcherOptions) { o.Trials = 3; o.Connections = 6 })
+		d.health.set(health.Status{State: health.Down})
+		synctest.Wait()
+		d.accept(100)
+		d.health.set(health.Status{State: health.Recovering})
+		var inFlight []int
+		for second := range 9 {
+			if second == 5 {
+				d.health.set(health.Status{State: health.Up})
+			}
+			synctest.Wait()
+			inFlight = append(inFlight, d.Delivery().InFlight)
+			time.Sleep(time.Second)
+		}
+		if want := []int{1, 1, 1, 1, 2, 4, 6, 6, 6}; !slices.Equal(inFlight, want) {
+			t.Errorf("in flight: %v, want %v", inFlight, want)
+		}
+		d.end(nil)
+	})
+}
+
+func TestThrottledSlowsDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t, takes(time.Second), func(o *DispatcherOptions) { o.Connections = 8 })
+		d.accept(200)
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if now := d.Delivery(); now.Window != 8 || now.InFlight != 8 {
+			t.Errorf("%+v", now)
+		}
+		now := time.Now()
+		d.health.set(health.Status{State: health.Up, Throttled: health.Condition{Since: now, Last: now}})
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if now := d.Delivery(); now.Window != 4 || now.InFlight != 4 {
+			t.Errorf("throttled: %+v", now)
+		}
+		d.end(nil)
+	})
+}
+
+// TestNoSpinning: what is due at once because the failure was not about the
+// message is tried at a pace, and all messages in turn.
+func TestNoSpinning(t *testing.T) {
+	for _, primary := range []primaryFunc{
+		answers(queue.Deferred, queue.ScopeUpstream, health.Outage),
+		answers(queue.Deferred, queue.ScopeOwn, health.Misconfigured),
+		answers(queue.Deferred, queue.ScopeOwn, health.Throttle),
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			d := newDesk(t, primary, nil)
+			ids := d.accept(10)
+			time.Sleep(time.Hour)
+			synctest.Wait()
+			total := 0
+			var attempts []int
+			for _, id := range ids {
+				m := d.message(id)
+				total += m.Attempts
+				attempts = append(attempts, m.Attempts)
+				if m.Step != 0 || m.State() != queue.StateDeferred {
+					t.Errorf("%s: %v, step %d", id, m.State(), m.Step)
+				}
+			}
+			if total < 60 || total > 70 { // 1, 2, 4 ... 60 seconds
+				t.Errorf("%d attempts in an hour", total)
+			}
+			if slices.Max(attempts)-slices.Min(attempts) > 1 {
+				t.Errorf("not in turn: %v", attempts)
+			}
+			d.end(nil)
+		})
+	}
+}
+
+// TestBannedAddressDoesNotRefuseTheWholeQueue: each refusal is followed by a wait.
+func TestBannedAddressDoesNotRefuseTheWholeQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t, answers(queue.Refused, queue.ScopeOwn, health.Throttle), nil)
+		ids := d.accept(1000)
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		refused := 0
+		for _, id := range ids {
+			if d.message(id).State() == queue.StateRefused {
+				refused++
+			}
+		}
+		if refused < 10 || refused > 20 {
+			t.Errorf("%d refused in ten minutes", refused)
+		}
+		d.end(nil)
+	})
+}
+
+// TestScheduleIsKept: a message that waits is tried when it is due, though
+// nothing else happens, and the dispatcher sleeps meanwhile.
+func TestScheduleIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var began []time.Duration
+		start := time.Now()
+		looks := &counting{}
+		d := newDesk(t, func(_ context.Context, m queue.Message, _ func() (io.ReadCloser, error)) Report {
+			began = append(began, time.Since(start))
+			return gives(m, queue.Deferred, queue.ScopeMessage, health.Temporary)
+		}, func(o *DispatcherOptions) {
+			o.Schedule = queue.Schedule{First: 90 * time.Second, Factor: 2, Max: time.Hour}
+			looks.Store, o.Store = o.Store, looks
+		})
+		d.accept(1)
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		want := []time.Duration{0, 90 * time.Second, 270 * time.Second, 630 * time.Second, 1350 * time.Second, 2790 * time.Second}
+		if !slices.Equal(began, want) {
+			t.Errorf("attempts after %v, want %v", began, want)
+		}
+		if looks.due > 60+4*len(want) {
+			t.Errorf("the queue was looked at %d times in an hour", looks.due)
+		}
+		d.end(nil)
+	})
+}
+
+// counting counts the looks at the queue.
+type counting struct {
+	Store
+	due int
+}
+
+func (c *counting) Due(ctx context.Context, upstream string, now time.Time) iter.Seq2[queue.Summary, error] {
+	c.due++
+	return c.Store.Due(ctx, upstream, now)
+}
+
+func TestSlowIsWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t, func(_ context.Context, m queue.Message, _ func() (io.ReadCloser, error)) Report {
+			r := gives(m, queue.Deferred, queue.ScopeOneRecipient, health.Temporary)
+			r.Slow = time.Hour
+			return r
+		}, nil)
+		began := time.Now()
+		id := d.accept(1)[0]
+		synctest.Wait()
+		if got := d.message(id).NextAttempt.Sub(began); got != time.Hour {
+			t.Errorf("next attempt after %v", got)
+		}
+		d.end(nil)
+	})
+}
+
+func TestFailedIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t, answers(queue.Failed, queue.ScopeOneRecipient, health.Recipient), nil)
+		id := d.accept(1)[0]
+		time.Sleep(time.Second)
+		if got := d.state(id); got != queue.StateRefused {
+			t.Errorf("%v", got)
+		}
+		if last := d.message(id).Envelope.Recipients[0].Last; last.Reply.Text != "so it is" || last.Scope != queue.ScopeOneRecipient {
+			t.Errorf("%+v", last)
+		}
+		d.end(nil)
+	})
+}
+
+func TestPanicHoldsTheMessage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := &journal{}
+		var ids []queue.ID
+		d := newDesk(t, func(_ context.Context, m queue.Message, _ func() (io.ReadCloser, error)) Report {
+			if m.ID == ids[0] {
+				panic("a bug")
+			}
+			return gives(m, queue.Delivered, queue.ScopeNone, health.OK)
+		}, func(o *DispatcherOptions) { o.Log = slog.New(log) })
+		d.Pause(Pause{Until: time.Now().Add(time.Minute)})
+		ids = d.accept(3)
+		d.Resume()
+		time.Sleep(2 * time.Minute)
+		got := d.state(ids[0])
+		if m := d.message(ids[0]); got != queue.StateHeld || m.Held != "panic in the attempt: a bug" || m.Attempts != 1 || !m.Envelope.Recipients[0].Last.MaybeDuplicate {
+			t.Errorf("%v: %+v", got, m)
+		}
+		if d.state(ids[1]) != queue.StateDelivered || d.state(ids[2]) != queue.StateDelivered || d.Delivery().Panics != 1 {
+			t.Errorf("the others: %v %v; %+v", d.state(ids[1]), d.state(ids[2]), d.Delivery())
+		}
+		if lines := strings.Join(log.all(), "\n"); !strings.Contains(lines, "delivery.panic id="+string(ids[0])) || !strings.Contains(lines, "dispatcher_test.go") ||
+			!strings.Contains(lines, "delivery.held id="+string(ids[0])) {
+			t.Errorf("log: %s", lines)
+		}
+		d.end(nil)
+	})
+}
+
+func TestDamagedContentHoldsTheMessage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t, func(_ context.Context, m queue.Message, open func() (io.ReadCloser, error)) Report {
+			content, err := open()
+			if err == nil {
+				_, err = io.Copy(io.Discard, content)
+			}
+			return Report{Content: err}
+		}, nil)
+		d.Pause(Pause{Until: time.Now().Add(time.Minute)})
+		id := d.accept(1)[0]
+		d.store.Damage(id)
+		d.Resume()
+		if got := d.state(id); got != queue.StateHeld || !strings.HasPrefix(d.message(id).Held, "the content cannot be read: ") ||
+			!strings.HasSuffix(d.message(id).Held, queue.ErrDamaged.Error()) {
+			t.Errorf("%v: %s", got, d.message(id).Held)
+		}
+		d.end(nil)
+	})
+}
+
+func TestStoreFails(t *testing.T) {
+	broken := errors.New("disk")
+	for name, spoil := range map[string]func(*faulty){
+		"due":    func(f *faulty) { f.due = broken },
+		"claim":  func(f *faulty) { f.claim = broken },
+		"settle": func(f *faulty) { f.settle = broken },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := &faulty{}
+				d := newDesk(t, takes(time.Second), func(o *DispatcherOptions) { f.Store, o.Store = o.Store, f })
+				synctest.Wait()
+				spoil(f)
+				d.accept(30)
+				time.Sleep(time.Minute)
+				synctest.Wait()
+				if len(d.ended) == 0 {
+					t.Error("it goes on")
+				}
+				d.end(broken)
+			})
+		})
+	}
+}
+
+// faulty is a store with errors.
+type faulty struct {
+	Store
+	due, claim, settle error
+}
+
+func (f *faulty) Due(ctx context.Context, upstream string, now time.Time) iter.Seq2[queue.Summary, error] {
+	if f.due == nil {
+		return f.Store.Due(ctx, upstream, now)
+	}
+	return func(yield func(queue.Summary, error) bool) { yield(queue.Summary{}, f.due) }
+}
+
+func (f *faulty) Claim(ctx context.Context, ids []queue.ID, lease time.Duration) ([]queue.Message, error) {
+	if f.claim != nil {
+		return nil, f.claim
+	}
+	return f.Store.Claim(ctx, ids, lease)
+}
+
+func (f *faulty) Settle(ctx context.Context, s queue.Settlement) error {
+	if f.settle != nil {
+		return f.settle
+	}
+	return f.Store.Settle(ctx, s)
+}
+
+// TestContextEndsWithinDue: that is no failure of the store.
+func TestContextEndsWithinDue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &cancelling{}
+		d := newDesk(t, takes(0), func(o *DispatcherOptions) { c.Store, o.Store = o.Store, c })
+		synctest.Wait()
+		c.cancel = d.cancel
+		id := d.accept(1)[0]
+		d.end(nil)
+		if got := d.state(id); got != queue.StateQueued {
+			t.Errorf("%v", got)
+		}
+	})
+}
+
+// cancelling ends a context when it is asked what is due.
+type cancelling struct {
+	Store
+	cancel func()
+}
+
+func (c *cancelling) Due(ctx context.Context, upstream string, now time.Time) iter.Seq2[queue.Summary, error] {
+	if c.cancel != nil {
+		c.cancel()
+	}
+	return c.Store.Due(ctx, upstream, now)
+}
+
+func TestStaleSettlementIsLogged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := &journal{}
+		var d *desk
+		d = newDesk(t, func(_ context.Context, m queue.Message, _ func() (io.ReadCloser, error)) Report {
+			if m.Attempts == 1 { // somebody else has settled it
+				if err := d.store.Settle(t.Context(), queue.Settlement{ID: m.ID, Attempt: 1, NextAttempt: time.Now().Add(time.Minute)}); err != nil {
+					t.Error(err)
+				}
+			}
+			return gives(m, queue.Delivered, queue.ScopeNone, health.OK)
+		}, func(o *DispatcherOptions) { o.Log = slog.New(log) })
+		id := d.accept(1)[0]
+		synctest.Wait()
+		if !strings.Contains(strings.Join(log.all(), "\n"), "delivery.stale id="+string(id)) {
+			t.Errorf("log: %q", log.all())
+		}
+		time.Sleep(time.Minute)
+		if got := d.state(id); got != queue.StateDelivered {
+			t.Errorf("%v", got)
+		}
+		d.end(nil)
+	})
+}
+
+func TestPauseAndResume(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t, takes(time.Second), nil)
+		running := d.accept(1)[0]
+		synctest.Wait()
+		pause := Pause{Until: time.Now().Add(10 * time.Minute), Actor: "eve", Reason: "because"}
+		d.Pause(pause)
+		waiting := d.accept(1)[0]
+		time.Sleep(5 * time.Minute)
+		if d.state(running) != queue.StateDelivered || d.state(waiting) != queue.StateQueued || d.Delivery().Paused != pause || d.Delivery().Window != 0 {
+			t.Errorf("%v %v %+v", d.state(running), d.state(waiting), d.Delivery())
+		}
+		time.Sleep(5*time.Minute + time.Second)
+		if d.state(waiting) != queue.StateDelivered || d.Delivery().Paused != (Pause{}) {
+			t.Errorf("after its end: %v %+v", d.state(waiting), d.Delivery())
+		}
+		d.Pause(Pause{Until: time.Now().Add(10 * time.Minute)})
+		d.Pause(Pause{Until: time.Now().Add(20 * time.Minute)})
+		waiting = d.accept(1)[0]
+		synctest.Wait()
+		d.Resume()
+		time.Sleep(time.Second)
+		if d.state(waiting) != queue.StateDelivered {
+			t.Errorf("resumed: %v", d.state(waiting))
+		}
+		d.end(nil)
+	})
+}
+
+// TestHeldBetweenDueAndClaim: it is left out, and those behind it come soon.
+func TestHeldBetweenDueAndClaim(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &holding{}
+		var d *desk
+		d = newDesk(t, takes(0), func(o *DispatcherOptions) { h.Store, o.Store = o.Store, h })
+		d.Pause(Pause{Until: time.Now().Add(time.Minute)})
+		ids := d.accept(2)
+		h.hold = func() {
+			if err := d.store.Amend(t.Context(), queue.Amendment{ID: ids[0], At: time.Now(), Event: queue.Hold, Actor: "eve"}); err != nil {
+				t.Error(err)
+			}
+			h.hold = func() {}
+		}
+		d.Resume()
+		time.Sleep(2 * time.Second)
+		if d.state(ids[0]) != queue.StateHeld || d.state(ids[1]) != queue.StateDelivered {
+			t.Errorf("%v %v", d.state(ids[0]), d.state(ids[1]))
+		}
+		d.end(nil)
+	})
+}
+
+type holding struct {
+	Store
+	hold func()
+}
+
+func (h *holding) Claim(ctx context.Context, ids []queue.ID, lease time.Duration) ([]queue.Message, error) {
+	h.hold()
+	return h.Store.Claim(ctx, ids, lease)
+}
+
+// TestEndSettlesWhatRuns: attempts are broken off, those that cannot be are
+// waited for, and nothing new begins.
+func TestEndSettlesWhatRuns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var began atomic.Int32
+		d := newDesk(t, func(ctx context.Context, m queue.Message, _ func() (io.ReadCloser, error)) Report {
+			switch began.Add(1) {
+			case 1: // so that two may run
+			case 2: // past its final dot
+				<-ctx.Done()
+				time.Sleep(time.Minute)
+			default:
+				<-ctx.Done()
+				return gives(m, queue.Deferred, queue.ScopeOwn)
+			}
+			return gives(m, queue.Delivered, queue.ScopeNone, health.OK)
+		}, nil)
+		ids := d.accept(4)
+		synctest.Wait()
+		if got := d.Delivery().InFlight; got != 2 {
+			t.Errorf("%d in flight", got)
+		}
+		stopped := time.Now()
+		d.end(nil)
+		if took := time.Since(stopped); took != time.Minute || began.Load() != 3 {
+			t.Errorf("the end took %v, %d attempts", took, began.Load())
+		}
+		states := map[queue.State]int{}
+		for _, id := range ids {
+			states[d.state(id)]++
+		}
+		if states[queue.StateDelivered] != 2 || states[queue.StateDeferred] != 1 || states[queue.StateQueued] != 1 {
+			t.Errorf("%v", states)
+		}
+	})
+}
+
+// TestNothingIsClaimedTwice: what runs is left alone, whatever the store lists.
+func TestNothingIsClaimedTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &listing{asked: map[queue.ID]int{}}
+		d := newDesk(t, takes(time.Minute), func(o *DispatcherOptions) { l.Store, o.Store = o.Store, l })
+		d.accept(1)
+		time.Sleep(time.Minute) // then two may run
+		synctest.Wait()
+		running := d.accept(1)[0]
+		synctest.Wait()
+		l.also = running
+		next := d.accept(1)[0]
+		synctest.Wait()
+		if l.asked[l.also] != 1 || l.asked[next] != 1 || d.Delivery().InFlight != 2 {
+			t.Errorf("claimed %v, %+v", l.asked, d.Delivery())
+		}
+		time.Sleep(2 * time.Minute)
+		d.end(nil)
+	})
+}
+
+// listing is a store that lists a message as due, whether it is or not.
+type listing struct {
+	Store
+	also  queue.ID
+	asked map[queue.ID]int
+}
+
+func (l *listing) Due(ctx context.Context, upstream string, now time.Time) iter.Seq2[queue.Summary, error] {
+	return func(yield func(queue.Summary, error) bool) {
+		if l.also != "" && !yield(queue.Summary{ID: l.also}, nil) {
+			return
+		}
+		l.Store.Due(ctx, upstream, now)(yield)
+	}
+}
+
+func (l *listing) Claim(ctx context.Context, ids []queue.ID, lease time.Duration) ([]queue.Message, error) {
+	for _, id := range ids {
+		l.asked[id]++
+	}
+	return l.Store.Claim(ctx, ids, lease)
+}
