@@ -129,7 +129,11 @@ func (c *Config) checkUpstream(u Upstream, say report, path string) {
 		say(path+".hosts", fmt.Sprintf("%d hosts", n), "Write hosts: and one to ten")
 	}
 	domains := c.DomainsOf(u.Name)
-	if len(domains) == 0 && len(c.Domains) > 0 && u.Name != "" {
+	lost := slices.ContainsFunc(c.Domains, func(d Domain) bool {
+		_, known := c.Upstream(d.Upstream)
+		return !known || d.Upstream == ""
+	})
+	if len(domains) == 0 && len(c.Domains) > 0 && !lost { // one that is lost may be meant for this
 		say(path, "no domain has the upstream "+u.Name, "Write upstream: "+u.Name+" at a domain, or take it out")
 	}
 	checkTLS(u.TLS, say, path+".tls")

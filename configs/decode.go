@@ -46,24 +46,23 @@ func parse(file string, content []byte, c Config, fresh defaults, look func(*Con
 	return c, d.problems.sorted()
 }
 
-// syntax takes note of what makes the file no YAML.
+// syntax takes note of what makes the file no YAML. An empty file is a mapping without keys.
 func (d *decoder) syntax(err error) {
-	var single *yaml.LoadError
-	var several *yaml.LoadErrors
+	where, message, next := place{}, "this is not YAML: "+err.Error(), "Look at quotes, brackets and the spaces before keys, here and on the line before"
+	var exact *yaml.LoadError
 	switch {
-	case errors.As(err, &several) && strings.Contains(err.Error(), "no documents"): // empty, or nothing but comments
-	case errors.As(err, &several) && strings.Contains(err.Error(), "found multiple"):
-		d.add("", place{}, "there is more than one document in the file", "Take out the line ---, or what follows it")
-	case errors.As(err, &single):
-		message := single.Message
-		if single.ContextMsg != "" {
-			message = single.ContextMsg + " that begins on line " + fmt.Sprint(single.ContextMark.Line) + ": " + message
+	case strings.HasSuffix(err.Error(), "no documents in stream"):
+		return
+	case strings.HasSuffix(err.Error(), "expected single document, found multiple"):
+		message, next = "there is more than one document in the file", "Take out the line ---, or what follows it"
+	case errors.As(err, &exact):
+		where = place{exact.Mark.Line, exact.Mark.Column}
+		message = "this is not YAML: " + exact.Message
+		if exact.ContextMsg != "" {
+			message = fmt.Sprintf("this is not YAML: %s that begins on line %d: %s", exact.ContextMsg, exact.ContextMark.Line, exact.Message)
 		}
-		d.add("", place{single.Mark.Line, single.Mark.Column}, "this is not YAML: "+message,
-			"Look at quotes, brackets and the spaces before keys, here and on the line before")
-	default:
-		d.add("", place{}, "this is not YAML: "+err.Error(), "Compare with: mxkeep config example")
 	}
+	d.add("", where, message, next)
 }
 
 // mapping reads keys. Nothing at all is a mapping without keys.
