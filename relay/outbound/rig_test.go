@@ -230,11 +230,8 @@ func (r *rig) deliver(m queue.Message) Report {
 // scope unless it is none, and ? if there may be a duplicate.
 func results(r Report) string {
 	var all []string
-	for i := range 1000 {
-		result, found := r.Results[i]
-		if !found {
-			continue
-		}
+	for _, i := range slices.Sorted(maps.Keys(r.Results)) {
+		result := r.Results[i]
 		s := result.Action.String()
 		if result.Scope != queue.ScopeNone {
 			s += "/" + result.Scope.String()

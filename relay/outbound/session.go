@@ -42,6 +42,7 @@ type session struct {
 	broken   bool // nothing can be said any more
 	verified bool // TLS, and the name is the right one
 	idle     *time.Timer
+	block    []byte // of content on its way; nil before the first
 }
 
 // dial connects to one address and leads the session to where MAIL can be

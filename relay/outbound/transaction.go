@@ -184,13 +184,15 @@ func (s *session) sendContent(ctx context.Context, t transaction, o *outcome, re
 
 // copy sends the content block by block. An error of the reading side is left in o.
 func (s *session) copy(to io.Writer, content io.Reader, o *outcome) error {
-	block := make([]byte, writeBuffer)
+	if s.block == nil {
+		s.block = make([]byte, writeBuffer)
+	}
 	size := 0
 	for {
-		n, err := content.Read(block)
+		n, err := content.Read(s.block)
 		size += n
 		s.allow(s.options.Timeouts.Block)
-		if _, err := to.Write(block[:n]); err != nil {
+		if _, err := to.Write(s.block[:n]); err != nil {
 			return err
 		}
 		switch {
