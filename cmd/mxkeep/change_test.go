@@ -80,14 +80,7 @@ func population(r *rig) {
 
 // snapshot is everything that a command could have changed.
 func snapshot(r *rig) string {
-	var all []any
-	for m, err := range r.store.Messages(context.Background(), queue.Filter{States: queue.States()}) {
-		all = append(all, m, err)
-	}
-	for e, err := range r.store.Ledger(context.Background(), queue.LedgerFilter{}) {
-		all = append(all, e, err)
-	}
-	text, err := json.Marshal(append(all, r.exo.status, r.exo.delivery, r.inbound.stats))
+	text, err := json.Marshal(append(r.store.Snapshot(context.Background()), r.exo.Status, r.exo.Delivery, r.inbound.Stats))
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -269,7 +262,7 @@ func TestManyMessagesAreAskedFor(t *testing.T) {
 func TestRetryWhileTheUpstreamIsDown(t *testing.T) {
 	r := newRig(t)
 	id := r.accept("a@b.example", "c@corp.example")
-	r.exo.status.State = health.Down
+	r.exo.Status.State = health.Down
 	r.serve()
 	before := snapshot(r)
 	got := r.run("queue", "retry", "--all")
@@ -284,8 +277,8 @@ func TestRetryWhileTheUpstreamIsDown(t *testing.T) {
 	if got := r.run("queue", "retry", string(id), "--now"); got.code != 0 || len(r.ledger(queue.Retry)) != 1 {
 		t.Errorf("--now: exit %d, %q, %d ledger lines", got.code, got.errs, len(r.ledger(queue.Retry)))
 	}
-	r.exo.status.State = health.Up
-	r.exo.delivery.Paused = admin.Pause{Until: r.started.Add(1000000 * 3600e9), Actor: "x", Reason: "y"}
+	r.exo.Status.State = health.Up
+	r.exo.Delivery.Paused = admin.Pause{Until: r.started.Add(1000000 * 3600e9), Actor: "x", Reason: "y"}
 	if got := r.run("queue", "retry", "--all"); !strings.Contains(got.out, "Nothing changed") {
 		t.Errorf("while paused: %q", got.out)
 	}
@@ -310,18 +303,14 @@ func TestIfCount(t *testing.T) {
 	}
 }
 
-// leaving is a store from which a message is gone when it is amended.
-type leaving struct {
-	admin.Store
-	gone queue.ID
-	err  error
-}
-
-func (l leaving) Amend(ctx context.Context, a queue.Amendment) error {
-	if a.ID == l.gone {
-		return l.err
+// leave makes every amendment of the message fail.
+func (r *rig) leave(gone queue.ID, err error) {
+	r.store.OnAmend = func(a queue.Amendment) error {
+		if a.ID == gone {
+			return err
+		}
+		return nil
 	}
-	return l.Store.Amend(ctx, a)
 }
 
 func TestPartlyDone(t *testing.T) {
@@ -337,7 +326,7 @@ func TestPartlyDone(t *testing.T) {
 		r := newRig(t)
 		r.accept("a@b.example", "c@corp.example")
 		gone := r.accept("a@b.example", "c@corp.example")
-		r.server = admin.New(admin.Options{Store: leaving{r.store, gone, test.err}, Upstreams: r.upstreams, Inbound: r.inbound.inbound(), Ready: func() error { return nil }})
+		r.leave(gone, test.err)
 		r.serve()
 		got := r.run("queue", "hold", "--all")
 		if got.code != test.code || !strings.Contains(got.errs, test.number) || r.states()[gone] != "queued" {
@@ -355,21 +344,21 @@ func TestPauseResumeOverride(t *testing.T) {
 		says string
 		done func() bool
 	}{
-		{[]string{"queue", "pause", "--outbound", "--for", "2h", "--reason", "migration"}, 2, "E1108", func() bool { return r.exo.delivery.Paused.Actor == "" }},
-		{[]string{"queue", "pause", "--outbound", "--yes"}, 2, "E1106", func() bool { return r.exo.delivery.Paused.Actor == "" }},
-		{[]string{"queue", "pause", "--outbound", "--for", "2h", "--reason", "migration", "-y"}, 0, "Paused delivery to exo until", func() bool { return r.exo.delivery.Paused.Reason == "migration" }},
-		{[]string{"queue", "pause", "--inbound", "--for", "1d", "--reason", "disk", "-y"}, 0, "End it: mxkeep queue resume --inbound", func() bool { return r.inbound.stats.Paused.Reason == "disk" }},
+		{[]string{"queue", "pause", "--outbound", "--for", "2h", "--reason", "migration"}, 2, "E1108", func() bool { return r.exo.Delivery.Paused.Actor == "" }},
+		{[]string{"queue", "pause", "--outbound", "--yes"}, 2, "E1106", func() bool { return r.exo.Delivery.Paused.Actor == "" }},
+		{[]string{"queue", "pause", "--outbound", "--for", "2h", "--reason", "migration", "-y"}, 0, "Paused delivery to exo until", func() bool { return r.exo.Delivery.Paused.Reason == "migration" }},
+		{[]string{"queue", "pause", "--inbound", "--for", "1d", "--reason", "disk", "-y"}, 0, "End it: mxkeep queue resume --inbound", func() bool { return r.inbound.Stats.Paused.Reason == "disk" }},
 		{[]string{"queue", "pause", "--inbound", "--for", "8d", "--reason", "disk", "-y"}, 2, "must end by itself", func() bool { return true }},
-		{[]string{"queue", "resume", "--inbound", "--outbound"}, 0, "Resumed accepting mail, delivery to exo", func() bool { return r.exo.delivery.Paused.Actor == "" && r.inbound.stats.Paused.Actor == "" }},
+		{[]string{"queue", "resume", "--inbound", "--outbound"}, 0, "Resumed accepting mail, delivery to exo", func() bool { return r.exo.Delivery.Paused.Actor == "" && r.inbound.Stats.Paused.Actor == "" }},
 		{[]string{"queue", "resume", "--outbound", "--upstream", "lab"}, 2, "E1403", func() bool { return true }},
-		{[]string{"health", "override", "up", "--for", "10m", "-y"}, 2, "E1106", func() bool { return r.exo.status.Override == nil }},
-		{[]string{"health", "override", "up", "--for", "10m", "--reason", "mended"}, 2, "E1108", func() bool { return r.exo.status.Override == nil }},
-		{[]string{"health", "override", "sideways", "--reason", "x"}, 2, "E1101", func() bool { return r.exo.status.Override == nil }},
+		{[]string{"health", "override", "up", "--for", "10m", "-y"}, 2, "E1106", func() bool { return r.exo.Status.Override == nil }},
+		{[]string{"health", "override", "up", "--for", "10m", "--reason", "mended"}, 2, "E1108", func() bool { return r.exo.Status.Override == nil }},
+		{[]string{"health", "override", "sideways", "--reason", "x"}, 2, "E1101", func() bool { return r.exo.Status.Override == nil }},
 		{[]string{"health", "override", "up", "--for", "10m", "--reason", "mended", "-y"}, 0, "exo counts as up until", func() bool {
-			o := r.exo.status.Override
+			o := r.exo.Status.Override
 			return o != nil && o.State == health.Up && o.Reason == "mended" && o.Actor != ""
 		}},
-		{[]string{"health", "override", "auto", "--reason", "done"}, 0, "what the probes say", func() bool { return r.exo.status.Override == nil }},
+		{[]string{"health", "override", "auto", "--reason", "done"}, 0, "what the probes say", func() bool { return r.exo.Status.Override == nil }},
 	}
 	for _, step := range steps {
 		got := r.run(step.args...)
@@ -387,7 +376,7 @@ func TestPauseResumeOverride(t *testing.T) {
 	if len(noted) != 6 || !strings.Contains(noted[0], "exo pause outbound until") || !strings.Contains(noted[4], "override up until") {
 		t.Errorf("ledger: %q", noted)
 	}
-	if got := r.terminal(80, "y\n", "queue", "pause", "--inbound", "--reason", "x"); got.code != 0 || r.inbound.stats.Paused.Reason != "x" {
+	if got := r.terminal(80, "y\n", "queue", "pause", "--inbound", "--reason", "x"); got.code != 0 || r.inbound.Stats.Paused.Reason != "x" {
 		t.Errorf("asked and answered: exit %d, %q", got.code, got.errs)
 	}
 }

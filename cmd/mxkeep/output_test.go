@@ -27,8 +27,8 @@ func inScene(t *testing.T, test func(r *rig)) {
 		r := newRig(t)
 		down(r)
 		backlog(r)
-		r.exo.dialogue = []string{"connect 127.0.0.25:25", "S: 220 mx.corp.example ESMTP", "C: EHLO mx2.corp.example"}
-		r.exo.transitions = []admin.Transition{{At: time.Now(), From: health.Degraded, To: health.Down, Why: "three bad rounds"}}
+		r.exo.Dialogue = []string{"connect 127.0.0.25:25", "S: 220 mx.corp.example ESMTP", "C: EHLO mx2.corp.example"}
+		r.exo.Transitions = []admin.Transition{{At: time.Now(), From: health.Degraded, To: health.Down, Why: "three bad rounds"}}
 		r.serveInBubble()
 		test(r)
 	})
@@ -65,8 +65,8 @@ func TestViews(t *testing.T) {
 			}
 			golden(t, view.name+"-pipe", r.run(view.args...).out)
 		}
-		if r.exo.probed != "canary@corp.example" {
-			t.Errorf("probed %q", r.exo.probed)
+		if r.exo.Probed != "canary@corp.example" {
+			t.Errorf("probed %q", r.exo.Probed)
 		}
 		for _, format := range []string{"json", "jsonl", "csv", "id", "mailq"} {
 			got := r.run("queue", "list", "-o", format)
@@ -168,7 +168,7 @@ func TestExitCodes(t *testing.T) {
 				t.Errorf("%v changed something", test.args)
 			}
 		}
-		r.exo.probing = func(ctx context.Context) { <-ctx.Done() }
+		r.exo.Probing = func(ctx context.Context) { <-ctx.Done() }
 		if got := r.run("health", "probe", "--timeout", "30s"); got.code != 6 || !strings.Contains(got.errs, "E1003") {
 			t.Errorf("an answer that takes too long: exit %d, %q", got.code, got.errs)
 		}
@@ -236,13 +236,13 @@ func TestHostileStringsNeverComeOutRaw(t *testing.T) {
 		r.attempt(r.accept("x@y.example", "z@corp.example"), refused(hostile))
 		r.accept("x@y.example", "z@corp.example", func(a *queue.Acceptance) { a.Held = hostile })
 		condition := health.Condition{Since: time.Now(), Last: time.Now(), Reply: hostile}
-		r.exo.status = health.Status{Since: time.Now(), Why: hostile, Throttled: condition, Misconfigured: condition,
+		r.exo.Status = health.Status{Since: time.Now(), Why: hostile, Throttled: condition, Misconfigured: condition,
 			Override: &health.Override{State: health.Down, Until: time.Now().Add(time.Hour), Actor: hostile, Reason: hostile}}
-		r.exo.recent = []health.Signal{{At: time.Now(), Source: health.Source(hostile), Phase: health.Phase(hostile), Command: hostile, Reply: hostile, Host: hostile, Address: hostile, Class: health.Outage}}
-		r.exo.transitions = []admin.Transition{{At: time.Now(), Why: hostile}}
-		r.exo.delivery.Paused = admin.Pause{Until: time.Now().Add(time.Hour), Actor: hostile, Reason: hostile}
-		r.exo.dialogue = []string{"S: " + hostile}
-		r.inbound.stats = admin.InboundStats{Refusing: hostile, Refused: map[string]int64{hostile: 1}}
+		r.exo.Recent = []health.Signal{{At: time.Now(), Source: health.Source(hostile), Phase: health.Phase(hostile), Command: hostile, Reply: hostile, Host: hostile, Address: hostile, Class: health.Outage}}
+		r.exo.Transitions = []admin.Transition{{At: time.Now(), Why: hostile}}
+		r.exo.Delivery.Paused = admin.Pause{Until: time.Now().Add(time.Hour), Actor: hostile, Reason: hostile}
+		r.exo.Dialogue = []string{"S: " + hostile}
+		r.inbound.Stats = admin.InboundStats{Refusing: hostile, Refused: map[string]int64{hostile: 1}}
 		r.serveInBubble()
 		word := string(id)
 		for _, args := range [][]string{

@@ -14,33 +14,18 @@ import (
 
 	"github.com/mxkeep/mxkeep/health"
 	"github.com/mxkeep/mxkeep/queue"
-	"github.com/mxkeep/mxkeep/queue/queuetest"
 	"github.com/mxkeep/mxkeep/relay/admin"
+	"github.com/mxkeep/mxkeep/relay/admin/admintest"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-// counted is a store whose counters the test can change.
-type counted struct {
-	*queuetest.Memory
-	stats func(*queue.Stats) error
-}
-
-func (c *counted) Stats(ctx context.Context) (queue.Stats, error) {
-	stats, err := c.Memory.Stats(ctx)
-	stats.DiskFree = 19 << 30
-	if c.stats != nil && err == nil {
-		err = c.stats(&stats)
-	}
-	return stats, err
-}
-
 // rig is a relay made of a store in memory and simulated neighbours, behind a real control socket.
 type rig struct {
-	t         *testing.T
-	store     *counted
-	exo       *fakeUpstream
-	inbound   *fakeInbound
+	t         testing.TB
+	store     *admintest.Store
+	exo       *admintest.Upstream
+	inbound   *admintest.Inbound
 	upstreams []admin.Upstream
 	ready     error
 	started   time.Time
@@ -49,16 +34,16 @@ type rig struct {
 	server    *admin.Server
 }
 
-func newRig(t *testing.T) *rig {
+func newRig(t testing.TB) *rig {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "mx")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	r := &rig{t: t, store: &counted{Memory: queuetest.New()}, inbound: &fakeInbound{}, started: time.Now(), socket: filepath.Join(dir, "admin.sock")}
-	r.exo = &fakeUpstream{status: health.Status{State: health.Up, Since: time.Now()}}
-	r.upstreams = []admin.Upstream{r.exo.upstream("exo", "corp.example")}
+	r := &rig{t: t, store: admintest.NewStore(), inbound: &admintest.Inbound{}, started: time.Now(), socket: filepath.Join(dir, "admin.sock")}
+	r.exo = &admintest.Upstream{Status: health.Status{State: health.Up, Since: time.Now()}}
+	r.upstreams = []admin.Upstream{r.exo.Part("exo", "corp.example")}
 	return r
 }
 
@@ -132,20 +117,13 @@ func (p *pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "unix"
 
 // make makes the server without a socket.
 func (r *rig) make() {
-	r.server = admin.New(admin.Options{Store: r.store, Upstreams: r.upstreams, Inbound: r.inbound.inbound(),
+	r.server = admin.New(admin.Options{Store: r.store, Upstreams: r.upstreams, Inbound: r.inbound.Part(),
 		Version: "0.1.0", Started: r.started, Ready: func() error { return r.ready }})
 }
 
 // accept takes a message into custody.
 func (r *rig) accept(from, to string, change ...func(*queue.Acceptance)) queue.ID {
 	r.t.Helper()
-	draft, err := r.store.Create(context.Background())
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	if _, err := draft.Write([]byte("Subject: hello\r\nX-Nasty: \x1b]0;owned\a\r\n\r\nBody \x1b[31m of " + from + "\r\n")); err != nil {
-		r.t.Fatal(err)
-	}
 	a := queue.Acceptance{At: time.Now(), MessageID: "<1." + from + ">", Lifetime: queue.DefaultLifetime,
 		Envelope: queue.Envelope{Upstream: "exo", ReversePath: from,
 			Origin: queue.Origin{Address: "192.0.2.44", Host: "mx1.supplier.example", Hello: "mx1.supplier.example", TLS: "TLS1.3", Reason: "upstream is down"}}}
@@ -155,10 +133,11 @@ func (r *rig) accept(from, to string, change ...func(*queue.Acceptance)) queue.I
 	for _, c := range change {
 		c(&a)
 	}
-	if err := draft.Commit(context.Background(), a); err != nil {
+	id, err := r.store.Accept(context.Background(), "Subject: hello\r\nX-Nasty: \x1b]0;owned\a\r\n\r\nBody \x1b[31m of "+from+"\r\n", a)
+	if err != nil {
 		r.t.Fatal(err)
 	}
-	return draft.ID()
+	return id
 }
 
 // attempt lets one attempt for every recipient end with the result.
@@ -239,78 +218,6 @@ func (r *rig) ledger(event queue.Event) (lines []queue.Entry) {
 		lines = append(lines, e)
 	}
 	return lines
-}
-
-// fakeUpstream is a primary that is as the test says.
-type fakeUpstream struct {
-	mu          sync.Mutex
-	status      health.Status
-	recent      []health.Signal
-	transitions []admin.Transition
-	nextProbe   time.Time
-	delivery    admin.Delivery
-	dialogue    []string
-	probing     func(context.Context) // what a probe does first; may be nil
-	probed      string
-	fail        error
-}
-
-func (f *fakeUpstream) upstream(name string, domains ...string) admin.Upstream {
-	locked := func(do func()) error {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		if f.fail == nil {
-			do()
-		}
-		return f.fail
-	}
-	return admin.Upstream{
-		Name: name, Domains: domains, Hosts: []string{"mx." + domains[0] + ":25"},
-		Status:      func() health.Status { f.mu.Lock(); defer f.mu.Unlock(); return f.status },
-		Recent:      func() []health.Signal { f.mu.Lock(); defer f.mu.Unlock(); return f.recent },
-		Transitions: func() []admin.Transition { f.mu.Lock(); defer f.mu.Unlock(); return f.transitions },
-		NextProbe:   func() time.Time { f.mu.Lock(); defer f.mu.Unlock(); return f.nextProbe },
-		Delivery:    func() admin.Delivery { f.mu.Lock(); defer f.mu.Unlock(); return f.delivery },
-		Override:    func(o *health.Override) error { return locked(func() { f.status.Override = o }) },
-		Pause:       func(p admin.Pause) error { return locked(func() { f.delivery.Paused = p }) },
-		Resume:      func() error { return locked(func() { f.delivery.Paused = admin.Pause{} }) },
-		Probe: func(ctx context.Context, recipient string, say func(string)) (signals []health.Signal, err error) {
-			if f.probing != nil {
-				f.probing(ctx)
-			}
-			err = locked(func() {
-				f.probed = recipient
-				for _, line := range f.dialogue {
-					say(line)
-				}
-				signals = f.recent
-			})
-			return signals, err
-		},
-	}
-}
-
-// fakeInbound accepts what the test says.
-type fakeInbound struct {
-	mu    sync.Mutex
-	stats admin.InboundStats
-	fail  error
-}
-
-func (f *fakeInbound) inbound() admin.Inbound {
-	pause := func(p admin.Pause) error {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		if f.fail == nil {
-			f.stats.Paused = p
-		}
-		return f.fail
-	}
-	return admin.Inbound{
-		Stats:  func() admin.InboundStats { f.mu.Lock(); defer f.mu.Unlock(); return f.stats },
-		Pause:  pause,
-		Resume: func() error { return pause(admin.Pause{}) },
-	}
 }
 
 // golden compares with a file of testdata, or writes it anew.

@@ -53,7 +53,7 @@ func TestPrometheus(t *testing.T) {
 			}
 		}
 		golden(t, "status-prometheus", got.out)
-		r.store.stats = func(*queue.Stats) error { return errors.New("input/output error") }
+		r.store.OnStats = func(*queue.Stats) error { return errors.New("input/output error") }
 		if got := r.run("status", "--format", "prometheus"); got.code != 0 || strings.Contains(got.out, "queue_messages") || !strings.Contains(got.out, "mxkeep_nothing_lost 0\n") {
 			t.Errorf("without a store: exit %d, %q", got.code, got.out)
 		}
@@ -69,9 +69,7 @@ func TestWaitForAState(t *testing.T) {
 	inScene(t, func(r *rig) {
 		go func() {
 			time.Sleep(time.Minute - time.Second/2)
-			r.exo.mu.Lock()
-			defer r.exo.mu.Unlock()
-			r.exo.status = health.Status{State: health.Up}
+			r.exo.Set(func() { r.exo.Status = health.Status{State: health.Up} })
 		}()
 		began := time.Now()
 		if got := r.run("status", "--wait", "draining"); got.code != 0 || !strings.Contains(got.out, "DRAINING") || time.Since(began) != time.Minute {

@@ -14,6 +14,7 @@ import (
 	"github.com/mxkeep/mxkeep/health"
 	"github.com/mxkeep/mxkeep/queue"
 	"github.com/mxkeep/mxkeep/relay/admin"
+	"github.com/mxkeep/mxkeep/relay/admin/admintest"
 )
 
 // scene is a situation that status has to describe.
@@ -34,16 +35,16 @@ func backlog(r *rig) {
 }
 
 func down(r *rig) {
-	r.exo.status = health.Status{State: health.Down, Since: time.Now(), Why: "three bad rounds"}
-	r.exo.recent = []health.Signal{{At: time.Now(), Source: health.SourceProbe, Class: health.Outage, Phase: health.PhaseMail,
+	r.exo.Status = health.Status{State: health.Down, Since: time.Now(), Why: "three bad rounds"}
+	r.exo.Recent = []health.Signal{{At: time.Now(), Source: health.SourceProbe, Class: health.Outage, Phase: health.PhaseMail,
 		Reply: "451 4.3.2 Temporary server error. Please try again later", Address: "127.0.0.25:25", Took: 204 * time.Millisecond}}
 }
 
 var scenes = []scene{
 	{"standby", "ok", true, func(r *rig) {
-		r.exo.recent = []health.Signal{{At: time.Now(), Source: health.SourceProbe, Phase: health.PhaseRcpt, Reply: "250 2.1.5 Recipient OK", Took: 184 * time.Millisecond}}
-		r.exo.nextProbe = time.Now().Add(52 * time.Second)
-		r.inbound.stats = admin.InboundStats{Sessions: 2, Accepted: 17, Refused: map[string]int64{"relay_denied": 4, "unknown_recipient": 0}}
+		r.exo.Recent = []health.Signal{{At: time.Now(), Source: health.SourceProbe, Phase: health.PhaseRcpt, Reply: "250 2.1.5 Recipient OK", Took: 184 * time.Millisecond}}
+		r.exo.NextProbe = time.Now().Add(52 * time.Second)
+		r.inbound.Stats = admin.InboundStats{Sessions: 2, Accepted: 17, Refused: map[string]int64{"relay_denied": 4, "unknown_recipient": 0}}
 		time.Sleep(8 * time.Second)
 	}},
 	{"standby-decide", "warning", true, func(r *rig) {
@@ -52,29 +53,29 @@ var scenes = []scene{
 	}},
 	{"standby-forced", "warning", true, func(r *rig) {
 		down(r)
-		r.exo.status.Override = &health.Override{State: health.Up, Until: time.Now().Add(time.Hour), Actor: "j.doe", Reason: "they say it is mended"}
+		r.exo.Status.Override = &health.Override{State: health.Up, Until: time.Now().Add(time.Hour), Actor: "j.doe", Reason: "they say it is mended"}
 	}},
 	{"standby-degraded", "warning", true, func(r *rig) {
-		r.exo.status = health.Status{Throttled: health.Condition{Since: time.Now(), Last: time.Now(), Reply: "451 4.7.500 Server busy"}}
+		r.exo.Status = health.Status{Throttled: health.Condition{Since: time.Now(), Last: time.Now(), Reply: "451 4.7.500 Server busy"}}
 	}},
 	{"misconfigured", "warning", true, func(r *rig) {
-		r.exo.status.Misconfigured = health.Condition{Since: time.Now(), Last: time.Now(), Reply: "550 5.7.51 TenantInboundAttribution"}
+		r.exo.Status.Misconfigured = health.Condition{Since: time.Now(), Last: time.Now(), Reply: "550 5.7.51 TenantInboundAttribution"}
 		time.Sleep(3 * time.Hour)
 	}},
 	{"holding", "critical", true, func(r *rig) {
 		down(r)
 		backlog(r)
-		r.exo.nextProbe = time.Now().Add(12 * time.Second)
+		r.exo.NextProbe = time.Now().Add(12 * time.Second)
 	}},
 	{"holding-two", "critical", true, func(r *rig) {
 		down(r)
-		other := &fakeUpstream{status: health.Status{State: health.Down, Since: time.Now()}}
-		r.upstreams = append(r.upstreams, other.upstream("lab", "lab.example"))
+		other := &admintest.Upstream{Status: health.Status{State: health.Down, Since: time.Now()}}
+		r.upstreams = append(r.upstreams, other.Part("lab", "lab.example"))
 	}},
 	{"draining", "warning", true, func(r *rig) {
 		backlog(r)
-		r.exo.status = health.Status{State: health.Recovering, Since: time.Now(), Trials: 3}
-		r.exo.delivery = admin.Delivery{InFlight: 2, Window: 4}
+		r.exo.Status = health.Status{State: health.Recovering, Since: time.Now(), Trials: 3}
+		r.exo.Delivery = admin.Delivery{InFlight: 2, Window: 4}
 	}},
 	{"draining-rate", "warning", true, func(r *rig) {
 		backlog(r)
@@ -83,7 +84,7 @@ var scenes = []scene{
 		done := make(chan struct{})
 		go func() { defer close(done); r.server.Watch(ctx) }()
 		time.Sleep(time.Second)
-		r.inbound.stats.Accepted = 90
+		r.inbound.Stats.Accepted = 90
 		r.attempt(r.accept("a@b.example", "c@corp.example"), delivered())
 		time.Sleep(time.Minute)
 		cancel()
@@ -91,31 +92,31 @@ var scenes = []scene{
 	}},
 	{"paused-delivery", "warning", true, func(r *rig) {
 		r.accept("a@b.example", "c@corp.example")
-		r.exo.delivery.Paused = admin.Pause{Until: time.Now().Add(2 * time.Hour), Actor: "j.doe", Reason: "tenant migration"}
+		r.exo.Delivery.Paused = admin.Pause{Until: time.Now().Add(2 * time.Hour), Actor: "j.doe", Reason: "tenant migration"}
 	}},
 	{"paused-inbound", "warning", true, func(r *rig) {
 		down(r)
-		r.inbound.stats.Paused = admin.Pause{Until: time.Now().Add(26 * time.Hour), Actor: "j.doe", Reason: "disk exchange"}
+		r.inbound.Stats.Paused = admin.Pause{Until: time.Now().Add(26 * time.Hour), Actor: "j.doe", Reason: "disk exchange"}
 	}},
 	{"refusing-full", "critical", false, func(r *rig) {
 		down(r)
 		backlog(r)
-		r.inbound.stats.Refusing = "the disk is full"
+		r.inbound.Stats.Refusing = "the disk is full"
 	}},
 	{"refusing-store", "critical", false, func(r *rig) {
-		r.store.stats = func(*queue.Stats) error { return errors.New("read of queue file: input/output error") }
+		r.store.OnStats = func(*queue.Stats) error { return errors.New("read of queue file: input/output error") }
 	}},
 	{"damaged", "critical", false, func(r *rig) {
 		down(r)
 		backlog(r)
-		r.store.stats = func(s *queue.Stats) error {
+		r.store.OnStats = func(s *queue.Stats) error {
 			s.Account.SetAside, s.Account.Queued = 1200, s.Account.Queued-1200
 			return nil
 		}
 	}},
 	{"unaccounted", "critical", false, func(r *rig) {
 		backlog(r)
-		r.store.stats = func(s *queue.Stats) error { s.Account.Queued--; return nil }
+		r.store.OnStats = func(s *queue.Stats) error { s.Account.Queued--; return nil }
 	}},
 }
 

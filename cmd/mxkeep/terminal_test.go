@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/mxkeep/mxkeep/queue"
-	"github.com/mxkeep/mxkeep/relay/admin"
 )
 
 // TestAsProcess is no test: it is the program, when a test runs itself again.
@@ -74,7 +73,7 @@ func TestALostReaderHidesNoFailure(t *testing.T) {
 	r := newRig(t)
 	r.accept("a@b.example", "c@corp.example")
 	gone := r.accept("a@b.example", "c@corp.example")
-	r.server = admin.New(admin.Options{Store: leaving{r.store, gone, queue.ErrState}, Upstreams: r.upstreams, Inbound: r.inbound.inbound(), Ready: func() error { return nil }})
+	r.leave(gone, queue.ErrState)
 	r.serve()
 	for _, test := range []struct {
 		out  io.Writer

@@ -2,7 +2,6 @@ package admin
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -232,18 +231,28 @@ func (c *Client) stream(ctx context.Context, method, path string, request any, e
 		} else if err != nil {
 			return errors.Join(ErrCutOff, err, ctx.Err())
 		}
-		var head struct{ Schema string }
-		if err := json.Unmarshal(line, &head); err != nil {
+		schema, err := schemaOf(line)
+		if err != nil {
 			return errors.Join(ErrCutOff, err)
 		}
-		if head.Schema == SchemaError {
-			refusal := &Error{}
-			return cmp.Or(json.Unmarshal(line, refusal), error(refusal))
+		if schema == SchemaError {
+			return decode(line, func(refusal Error) error { return &refusal })
 		}
-		if err := each(head.Schema, line); err != nil {
+		if err := each(schema, line); err != nil {
 			return err
 		}
 	}
+}
+
+// schemaOf finds the schema of a document. Ours begin with it.
+func schemaOf(document []byte) (string, error) {
+	if rest, ok := bytes.CutPrefix(document, []byte(`{"schema":"`)); ok {
+		schema, _, _ := bytes.Cut(rest, []byte(`"`))
+		return string(schema), nil
+	}
+	var head struct{ Schema string }
+	err := json.Unmarshal(document, &head)
+	return head.Schema, err
 }
 
 func decode[T any](line []byte, each func(T) error) error {

@@ -156,13 +156,17 @@ func write(w http.ResponseWriter, status int, document any) {
 	_, _ = w.Write(line) // the client has gone if it fails
 }
 
-// read decodes the body of a request. Members that are not known are refused:
-// a mistyped restriction must not widen a change.
+// read decodes the body of a request. Members that are not known, and anything
+// behind the document, are refused: a restriction that is not understood must
+// not widen a change.
 func read(r *http.Request, request any) error {
 	body := json.NewDecoder(r.Body)
 	body.DisallowUnknownFields()
 	if err := body.Decode(request); err != nil {
 		return fail(CodeBadRequest, "request: %v", err)
+	}
+	if _, err := body.Token(); !errors.Is(err, io.EOF) {
+		return fail(CodeBadRequest, "request: more than one document")
 	}
 	return nil
 }

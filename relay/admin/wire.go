@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 	"unicode"
 	"unicode/utf16"
@@ -82,6 +83,9 @@ func Encode(v any) ([]byte, error) {
 // escape writes what does not print as \uXXXX. The encoder left such letters
 // only within strings. Line feeds end the line or are of the indentation.
 func escape(text []byte) []byte {
+	if !slices.ContainsFunc(text, func(b byte) bool { return b != '\n' && (b < ' ' || b > '~') }) {
+		return text // nearly always
+	}
 	clean := make([]byte, 0, len(text))
 	for len(text) > 0 {
 		r, size := utf8.DecodeRune(text)
