@@ -432,3 +432,60 @@ func TestOnlyAddressesThatMustNotBeDialled(t *testing.T) {
 		r.end()
 	})
 }
+
+// TestContextEndsBeforeTheDot: the content is complete and the dot could be
+// sent, but it is not.
+func TestContextEndsBeforeTheDot(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		end     func(cancel context.CancelFunc)
+		results string
+		signals string
+	}{
+		{"cancelled", func(cancel context.CancelFunc) { cancel() }, "deferred/own", ""},
+		{"its time is over", func(context.CancelFunc) { time.Sleep(time.Minute) }, "deferred/message", "outage@data"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, nil, hello("PIPELINING")+one+"S: 250 ok\nS: 250 ok\nS: 354 go on\nno dot")
+				ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+				defer cancel()
+				atEnd := readerFunc(func([]byte) (int, error) {
+					test.end(cancel)
+					return 0, io.EOF
+				})
+				r.want(r.Deliver(ctx, message("b@corp.example"), func() (io.ReadCloser, error) {
+					return io.NopCloser(io.MultiReader(strings.NewReader(text), atEnd)), nil
+				}), test.results, test.signals)
+				r.end()
+			})
+		})
+	}
+}
+
+type readerFunc func(p []byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+// TestTimeIsOverWithTheLastReply: a session that was begun too late is not used.
+func TestTimeIsOverWithTheLastReply(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil, hello())
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		got := r.Probe(ctx, "probe@corp.example", func(line string) {
+			if strings.HasSuffix(line, "S: 250 corp.example") {
+				time.Sleep(time.Minute)
+			}
+		})
+		if signals(got) != "outage@hello" {
+			t.Errorf("%+v", got)
+		}
+		r.end()
+	})
+}
+
+func TestExpiryComesAfterClose(t *testing.T) {
+	u := &Upstream{closed: true}
+	u.expire(&session{}) // Close has it: nothing is said on its connection
+}
