@@ -76,8 +76,8 @@ func (a *adapter) Mail(from string, o *gosmtp.MailOptions) error {
 	})
 }
 
-// Rcpt adds a recipient.
-func (a *adapter) Rcpt(to string, o *gosmtp.RcptOptions) error {
+// Rcpt adds a recipient. Its path is the one that conn has read.
+func (a *adapter) Rcpt(_ string, o *gosmtp.RcptOptions) error {
 	return a.answer(func() *refusal {
 		r := queue.Recipient{}
 		if o.OriginalRecipient != "" {
@@ -86,7 +86,7 @@ func (a *adapter) Rcpt(to string, o *gosmtp.RcptOptions) error {
 		for _, n := range o.Notify {
 			r.Notify = append(r.Notify, string(n))
 		}
-		return a.session.rcpt(to, r)
+		return a.session.rcpt(a.conn.path, r)
 	})
 }
 

@@ -21,7 +21,8 @@ const maxHello = 255
 type command struct {
 	verb  string // in upper case
 	arg   string
-	chunk int64 // octets that follow a BDAT
+	path  smtp.Path // forward-path of RCPT
+	chunk int64     // octets that follow a BDAT
 }
 
 // fatal marks a refusal after which nobody knows where the next command begins,
@@ -54,6 +55,8 @@ func parseCommand(line []byte) (command, *refusal) {
 	switch c.verb {
 	case "EHLO", "HELO":
 		return parseHello(c)
+	case "RCPT":
+		return parseRecipient(c)
 	case "BDAT":
 		return parseChunk(c)
 	case "AUTH":
@@ -73,6 +76,42 @@ func parseHello(c command) (command, *refusal) {
 		return c, refuse(reasonHello, 501, smtp.StatusSyntax, "no host name")
 	}
 	return c, nil
+}
+
+// parseRecipient reads the forward-path by the grammar. The engine takes more:
+// it drops source routes, and reads a@b@c as a mailbox of b@c.
+func parseRecipient(c command) (command, *refusal) {
+	const to = "TO:"
+	if len(c.arg) < len(to) || !strings.EqualFold(c.arg[:len(to)], to) {
+		return c, refuse(reasonSyntax, 501, smtp.StatusBadArguments, "RCPT wants TO:<path>")
+	}
+	path, err := smtp.ParsePath(cutPath(strings.TrimSpace(c.arg[len(to):])))
+	if err != nil || path.IsNull() {
+		return c, refuse(reasonPath, 501, smtp.StatusBadRecipient, "bad forward-path")
+	}
+	c.path = path
+	return c, nil
+}
+
+// cutPath returns what stands within the angle brackets at the beginning of s,
+// or the first word if there are none. A > within quotes is no end.
+func cutPath(s string) string {
+	if !strings.HasPrefix(s, "<") {
+		word, _, _ := strings.Cut(s, " ")
+		return word
+	}
+	quoted := false
+	for i := 1; i < len(s); i++ {
+		switch {
+		case s[i] == '\\' && quoted:
+			i++
+		case s[i] == '"':
+			quoted = !quoted
+		case s[i] == '>' && !quoted:
+			return s[1:i]
+		}
+	}
+	return s // with its bracket it is no path
 }
 
 // parseChunk reads BDAT (RFC 3030 2). A size that cannot be read is fatal: what

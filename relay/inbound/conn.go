@@ -38,13 +38,14 @@ type conn struct {
 	pending  []byte        // for the engine to read first
 	reply    []byte        // lines of a reply whose last one has not been written
 	greeted  bool
-	verb     string // of the command that the engine is at
-	hello    string // the client's name, from a command that was accepted
-	offered  string // the name in a command that may be accepted
-	extended bool   // it said EHLO
-	tls      string // version, "" is plaintext
-	data     bool   // content of DATA comes
-	chunk    int64  // octets of a BDAT chunk that are still to come
+	verb     string    // of the command that the engine is at
+	path     smtp.Path // its forward-path
+	hello    string    // the client's name, from a command that was accepted
+	offered  string    // the name in a command that may be accepted
+	extended bool      // it said EHLO
+	tls      string    // version, "" is plaintext
+	data     bool      // content of DATA comes
+	chunk    int64     // octets of a BDAT chunk that are still to come
 	content  framing
 	since    time.Time // content began
 	received int64     // octets of it
@@ -114,7 +115,7 @@ func (c *conn) nextCommand() error {
 	case cmd.verb == "STARTTLS":
 		return c.startTLS()
 	}
-	c.verb, c.offered, c.chunk = cmd.verb, cmd.arg, cmd.chunk
+	c.verb, c.path, c.offered, c.chunk = cmd.verb, cmd.path, cmd.arg, cmd.chunk
 	if cmd.chunk > 0 {
 		c.begin()
 	}

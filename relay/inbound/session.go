@@ -102,8 +102,8 @@ func (s *session) closed(size int64) *refusal {
 	return s.server.space.room(s.ctx, size)
 }
 
-// rcpt adds a recipient. The path is as the engine hands it over, without quotes.
-func (s *session) rcpt(path string, to queue.Recipient) *refusal {
+// rcpt adds a recipient.
+func (s *session) rcpt(path smtp.Path, to queue.Recipient) *refusal {
 	tx := s.tx.Load()
 	if tx == nil { // the engine allows RCPT after a MAIL that was accepted, so this is a fault
 		return refuse(reasonSequence, 503, smtp.StatusSequence, "MAIL comes first")
@@ -117,20 +117,16 @@ func (s *session) rcpt(path string, to queue.Recipient) *refusal {
 	return no
 }
 
-func (s *session) recipient(tx *transaction, path string, to queue.Recipient) *refusal {
-	forwardPath, err := smtp.UnquotedPath(path)
-	if err != nil || forwardPath.IsNull() {
-		return refuse(reasonPath, 553, smtp.StatusBadRecipient, "bad forward-path")
-	}
-	if !forwardPath.ASCII() && !tx.envelope.Params.SMTPUTF8 {
+func (s *session) recipient(tx *transaction, path smtp.Path, to queue.Recipient) *refusal {
+	if !path.ASCII() && !tx.envelope.Params.SMTPUTF8 {
 		return refuse(reasonUTF8, 553, smtp.StatusNeedsSMTPUTF8, "the forward-path needs SMTPUTF8")
 	}
 	if len(to.ORcpt) > maxORcpt || !printable(to.ORcpt) {
 		return refuse(reasonParameter, 501, smtp.StatusBadArguments, "bad ORCPT")
 	}
-	to.ForwardPath = forwardPath.String()
+	to.ForwardPath = path.String()
 	envelope := &tx.envelope
-	reason, upstream, no := s.admit(envelope.ReversePath, forwardPath, to.ForwardPath)
+	reason, upstream, no := s.admit(envelope.ReversePath, path)
 	switch {
 	case no != nil:
 		return no
@@ -147,19 +143,16 @@ func (s *session) recipient(tx *transaction, path string, to queue.Recipient) *r
 }
 
 // admit asks the admission policy about a recipient.
-func (s *session) admit(reversePath string, path smtp.Path, forwardPath string) (reason, upstream string, no *refusal) {
+func (s *session) admit(reversePath string, path smtp.Path) (reason, upstream string, no *refusal) {
 	o := &s.server.options
-	domain, err := smtp.ASCIIDomain(path.Domain)
-	if err != nil {
-		return "", "", refuse(reasonPath, 553, smtp.StatusBadRecipient, "bad domain")
-	}
+	domain, _ := smtp.ASCIIDomain(path.Domain) // "" is no domain of ours
 	upstream, relayed := o.Domains[domain]
 	a := asked{relayed: relayed, known: relayed && (o.Known == nil || o.Known(domain, path))}
 	if a.known {
 		a.state, a.hint = o.State(upstream), o.Hints[upstream]
 	}
 	if a.known && a.state == health.Up {
-		a.returning = s.server.returning.visit(s.client.peer().address, reversePath, strings.ToLower(forwardPath), time.Now())
+		a.returning = s.server.returning.visit(s.client.peer().address, reversePath, strings.ToLower(path.String()), time.Now())
 	}
 	reason, no = admit(a)
 	if reason == reasonReturning {
