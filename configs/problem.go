@@ -25,7 +25,11 @@ func (p Problem) String() string {
 	if p.Key != "" {
 		text += ": " + p.Key
 	}
-	return strings.TrimPrefix(text+": "+p.Message+". "+p.Next, ": ")
+	text = strings.TrimPrefix(text+": "+p.Message, ": ")
+	if p.Next != "" {
+		text += ". " + p.Next
+	}
+	return text
 }
 
 // Problems are all the problems of a configuration, in the order of the file.

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"strings"
 
+	"github.com/mxkeep/mxkeep/configs"
 	"github.com/mxkeep/mxkeep/relay/admin"
 )
 
@@ -79,6 +80,7 @@ func (e exitCode) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 func (a *app) codeOf(err error) string {
 	var own failure
 	var refused *admin.Error
+	var wrong configs.Problems
 	switch {
 	case errors.Is(err, errTimeout), errors.Is(err, context.DeadlineExceeded): // whatever the last answer was
 		return "timeout"
@@ -88,6 +90,8 @@ func (a *app) codeOf(err error) string {
 		return own.code
 	case errors.As(err, &refused):
 		return refused.Code
+	case errors.As(err, &wrong):
+		return "config_invalid"
 	case errors.Is(err, fs.ErrPermission) && errors.Is(err, admin.ErrUnreachable):
 		return "permission_denied"
 	case errors.Is(err, admin.ErrUnreachable):
@@ -133,7 +137,14 @@ func (a *app) report(err error) int {
 		_, _ = a.errs.Write(line)
 		return p.exit
 	}
-	message := strings.TrimRight(err.Error(), "\n")
-	fmt.Fprintf(a.errs, "%s %s: %s\n%s\n", p.number, p.code, clean(message), p.hint)
+	message := clean(strings.TrimRight(err.Error(), "\n"))
+	var wrong configs.Problems
+	if errors.As(err, &wrong) { // each on its own line
+		message = "the configuration cannot be used"
+		for _, w := range wrong {
+			message += "\n" + clean(w.String())
+		}
+	}
+	fmt.Fprintf(a.errs, "%s %s: %s\n%s\n", p.number, p.code, message, p.hint)
 	return p.exit
 }

@@ -21,7 +21,7 @@ func newRoot(a *app) *cobra.Command {
 		newQueue(a),
 		newTrace(a),
 		newHealth(a),
-		// newConfig(a),
+		newConfig(a),
 		newVersion(a),
 		newCompletion(a),
 	)
