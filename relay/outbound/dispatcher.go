@@ -49,6 +49,7 @@ type DispatcherOptions struct {
 	Connections int            // at most so many attempts at once; default 20
 	Trials      int            // messages, one at a time, before the ramp of a recovery; default 20
 	Attempt     time.Duration  // deadline of one attempt; default 30 minutes
+	Margin      time.Duration  // by which a lease outlasts its attempt: for settling; default 1 minute
 	Wait        time.Duration  // after a failure that is not about the message, before the next attempt; default 1 second
 	MaxWait     time.Duration  // it doubles up to this; default 1 minute
 	Log         *slog.Logger   // default none
@@ -58,10 +59,10 @@ const (
 	defaultConnections = 20
 	defaultTrials      = 20
 	defaultAttempt     = 30 * time.Minute
+	defaultMargin      = time.Minute
 	defaultWait        = time.Second
 	defaultMaxWait     = time.Minute
 
-	leaseMargin = time.Minute // a lease outlasts its attempt by this
 	// look is the longest time between two looks at the queue: timers do not
 	// notice that the clock, by which messages are due, was set.
 	look = time.Minute
@@ -79,13 +80,14 @@ func (o *DispatcherOptions) complete() error {
 	setDefault(&o.Connections, defaultConnections)
 	setDefault(&o.Trials, defaultTrials)
 	setDefault(&o.Attempt, defaultAttempt)
+	setDefault(&o.Margin, defaultMargin)
 	setDefault(&o.Wait, defaultWait)
 	setDefault(&o.MaxWait, max(o.Wait, defaultMaxWait))
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	switch s := o.Schedule; {
-	case o.Connections < 0, o.Trials < 0, o.Attempt < 0, o.Wait < 0, o.MaxWait < o.Wait:
+	case o.Connections < 0, o.Trials < 0, o.Attempt < 0, o.Margin < 0, o.Wait < 0, o.MaxWait < o.Wait:
 		return fmt.Errorf("dispatcher of %s: a negative number, or a longest wait below the shortest", o.Upstream.Name())
 	case s.First <= 0 || s.Factor < 1 || s.Max < s.First || s.Jitter < 0 || s.Jitter >= 1:
 		return fmt.Errorf("dispatcher of %s: schedule %+v would not wait", o.Upstream.Name(), s)

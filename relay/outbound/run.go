@@ -109,7 +109,7 @@ func (r *run) claim(ctx context.Context, room int, now time.Time) time.Duration 
 		return next
 	}
 	// Not to be broken off: what the store has claimed has to be settled here.
-	claimed, err := r.options.Store.Claim(context.WithoutCancel(ctx), ids, r.options.Attempt+leaseMargin)
+	claimed, err := r.options.Store.Claim(context.WithoutCancel(ctx), ids, r.options.Attempt+r.options.Margin)
 	if err != nil {
 		r.fail(ctx, fmt.Errorf("claim for %s: %w", r.name, err))
 	}

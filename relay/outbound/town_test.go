@@ -116,14 +116,3 @@ func (s *town) pipe() net.Conn {
 	go s.serve(theirs)
 	return ours
 }
-
-// listen serves on loopback until the listener is closed.
-func (s *town) listen(l net.Listener) {
-	for {
-		conn, err := l.Accept()
-		if err != nil {
-			return
-		}
-		go s.serve(conn)
-	}
-}
