@@ -91,12 +91,10 @@ func (a *answer) add(record dns.RR) bool {
 	case *dns.AAAA:
 		return a.address(r.AAAA)
 	case *dns.PTR:
-		name := strings.ToLower(r.Ptr)
-		if !isName(name) {
-			return false
+		if name := strings.ToLower(r.Ptr); isName(name) {
+			a.names = append(a.names, name)
+			return true
 		}
-		a.names = append(a.names, name)
-		return true
 	}
 	return false
 }

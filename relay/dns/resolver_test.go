@@ -2,8 +2,10 @@ package dns
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -167,6 +169,19 @@ func TestClosedServer(t *testing.T) {
 	udp.Close()
 	_, err = resolver(t, Options{Servers: []string{server}}).LookupHost(t.Context(), "host.example")
 	wantError(t, err, "temporary", "refused")
+}
+
+func TestNoConnection(t *testing.T) {
+	dial := func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("no route") }
+	_, err := resolver(t, Options{Servers: []string{"192.0.2.53:53"}, Dial: dial}).LookupHost(t.Context(), "host.example")
+	wantError(t, err, "temporary", "no route")
+	hangUp := func(context.Context, string, string) (net.Conn, error) {
+		ours, theirs := net.Pipe()
+		theirs.Close()
+		return ours, nil
+	}
+	_, err = resolver(t, Options{Servers: []string{"192.0.2.53:53"}, Dial: hangUp}).LookupHost(t.Context(), "host.example")
+	wantError(t, err, "temporary", "closed pipe")
 }
 
 func TestServerWithoutEDNS(t *testing.T) {
@@ -350,8 +365,13 @@ func TestLookupPTR(t *testing.T) {
 		{"192.0.2.8", "", "temporary"},
 		{"192.0.2.9", "", "temporary"},
 		{"192.0.2.10", "", "notfound"},
+		{"", "", "notfound"}, // no address at all
 	} {
-		name, err := r.LookupPTR(t.Context(), address(c.address))
+		var a netip.Addr
+		if c.address != "" {
+			a = address(c.address)
+		}
+		name, err := r.LookupPTR(t.Context(), a)
 		if name != c.name {
 			t.Errorf("%s: %q, want %q", c.address, name, c.name)
 		}

@@ -5,10 +5,9 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strings"
 	"sync"
 	"time"
-
-	"github.com/miekg/dns"
 )
 
 const (
@@ -61,14 +60,18 @@ func (s *servers) load() error {
 	if err != nil || at.ModTime().Equal(s.modified) {
 		return err
 	}
-	file, err := dns.ClientConfigFromFile(s.path)
+	text, err := os.ReadFile(s.path)
 	if err != nil {
 		return err
 	}
 	s.modified, s.current = at.ModTime(), nil
-	for _, server := range file.Servers {
-		if _, err := netip.ParseAddr(server); err == nil {
-			s.current = append(s.current, net.JoinHostPort(server, file.Port))
+	for line := range strings.Lines(string(text)) {
+		words := strings.Fields(line)
+		if len(words) < 2 || words[0] != "nameserver" {
+			continue
+		}
+		if _, err := netip.ParseAddr(words[1]); err == nil {
+			s.current = append(s.current, net.JoinHostPort(words[1], "53"))
 		}
 	}
 	if s.current == nil {

@@ -41,13 +41,15 @@ func TestResolvConf(t *testing.T) {
 	want(now.Add(2*time.Minute), "192.0.2.54:53")
 	write("# nothing\n", now.Add(2*time.Minute))
 	want(now.Add(3*time.Minute), "127.0.0.1:53")
+	write("nameserver 192.0.2.55\n", now.Add(3*time.Minute))
+	want(now.Add(4*time.Minute), "192.0.2.55:53")
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Mkdir(path, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	want(now.Add(4*time.Minute), "127.0.0.1:53")
+	want(now.Add(5*time.Minute), "192.0.2.55:53")
 }
 
 func TestConfiguredServers(t *testing.T) {

@@ -94,17 +94,14 @@ func (l *List) look(now time.Time) {
 		return
 	}
 	l.looked = now
-	current, err := stampOf(l.path)
+	current, _ := stampOf(l.path) // if it is gone, reading it says so
 	settled := current == l.seen
 	l.seen = current
 	if current == l.loaded || !settled {
 		return
 	}
 	l.loaded = current
-	var known map[string]struct{}
-	if err == nil {
-		known, err = read(l.path)
-	}
+	known, err := read(l.path)
 	if err != nil {
 		l.log.Warn("recipients.kept", "file", l.path, "addresses", len(l.known), "error", err)
 		return
@@ -123,12 +120,11 @@ func stampOf(path string) (stamp, error) {
 }
 
 func read(path string) (map[string]struct{}, error) {
-	f, err := os.Open(path)
+	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	return parse(path, f)
+	return parse(path, bytes.NewReader(text))
 }
 
 // parse reads a list; name is that of the file, for errors.
