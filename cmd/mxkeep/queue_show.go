@@ -165,6 +165,8 @@ func whatToDo(m admin.Message) []string {
 	switch {
 	case m.State == "held":
 		return []string{command("release %s"), command(`delete %s --reason "..."`)}
+	case m.State == "refused":
+		return []string{command("retry %s"), command(`delete %s --reason "..."`)}
 	case m.State == "deleted" && !m.Purged:
 		return []string{command("undelete %s")}
 	case m.NextReason == "none":

@@ -87,9 +87,8 @@ func (r ruleFlag) Set(value string) error {
 // notFlag makes the next rule its opposite.
 type notFlag selection
 
-func (n *notFlag) String() string   { return "" }
-func (n *notFlag) Type() string     { return "bool" }
-func (n *notFlag) IsBoolFlag() bool { return true }
+func (n *notFlag) String() string { return "" }
+func (n *notFlag) Type() string   { return "bool" }
 
 func (n *notFlag) Set(string) error {
 	if n.negate {

@@ -58,6 +58,9 @@ var scenes = []scene{
 	{"standby-degraded", "warning", true, func(r *rig) {
 		r.exo.Status = health.Status{Throttled: health.Condition{Since: time.Now(), Last: time.Now(), Reply: "451 4.7.500 Server busy"}}
 	}},
+	{"standby-unready", "critical", true, func(r *rig) {
+		r.ready = errors.New("listen tcp :25: permission denied")
+	}},
 	{"misconfigured", "warning", true, func(r *rig) {
 		r.exo.Status.Misconfigured = health.Condition{Since: time.Now(), Last: time.Now(), Reply: "550 5.7.51 TenantInboundAttribution"}
 		time.Sleep(3 * time.Hour)
@@ -84,7 +87,7 @@ var scenes = []scene{
 		done := make(chan struct{})
 		go func() { defer close(done); r.server.Watch(ctx) }()
 		time.Sleep(time.Second)
-		r.inbound.Stats.Accepted = 90
+		r.inbound.Set(func() { r.inbound.Stats.Accepted = 90 })
 		r.attempt(r.accept("a@b.example", "c@corp.example"), delivered())
 		time.Sleep(time.Minute)
 		cancel()

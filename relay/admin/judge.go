@@ -98,8 +98,14 @@ func until(p *Paused, now Time) string {
 	return fmt.Sprintf("until %s (%s: %s).", p.Until.UTC().Format(layout), p.Actor, p.Reason)
 }
 
+// deaf reports whether no mail is accepted, for a reason that nothing else in
+// the status tells.
+func deaf(st *Status) bool {
+	return !st.Ready && st.Inbound.Refusing == "" && st.Inbound.Paused == nil
+}
+
 func severity(st *Status) string {
-	if !st.NothingLost || st.State == Holding || st.State == Refusing {
+	if !st.NothingLost || deaf(st) || st.State == Holding || st.State == Refusing {
 		return SeverityCritical
 	}
 	if st.State != Standby || len(todo(st)) > 0 {
@@ -116,6 +122,9 @@ func severity(st *Status) string {
 // headline is the first line of every view: what is wrong with our own duty comes first.
 func headline(st *Status) string {
 	words := append([]string{}, st.Trouble...)
+	if deaf(st) {
+		words = append(words, "Mail is not accepted: "+st.NotReady+".")
+	}
 	switch st.State {
 	case PausedBy:
 		words = append(words, pauses(st)...)
@@ -195,6 +204,9 @@ func draining(st *Status) string {
 func todo(st *Status) (list []Todo) {
 	if st.Inbound.Refusing != "" {
 		list = append(list, Todo{"New mail cannot be stored; deliveries go on. Make room on the disk of the store, or see the log.", ""})
+	}
+	if deaf(st) {
+		list = append(list, Todo{"Senders cannot reach us, and keep their mail: see the log.", "journalctl -u mxkeep"})
 	}
 	if st.Queue == nil {
 		return append(list, Todo{"The store cannot be read: see the log. A restart checks the files.", "journalctl -u mxkeep"})

@@ -23,6 +23,7 @@ type Status struct {
 	StartedAt   Time             `json:"started_at"`
 	Version     string           `json:"version"`
 	Ready       bool             `json:"ready"`
+	NotReady    string           `json:"not_ready"` // why Ready is false
 	Upstreams   []UpstreamStatus `json:"upstreams"`
 	Queue       *QueueStatus     `json:"queue"`   // null if the store cannot be read
 	Account     *Account         `json:"account"` // null if the store cannot be read
@@ -137,7 +138,10 @@ type InboundStatus struct {
 func (s *Server) Status(ctx context.Context) Status {
 	now := time.Now()
 	st := Status{Schema: SchemaStatus, At: Time{now}, StartedAt: Time{s.options.Started}, Version: s.options.Version,
-		Ready: s.options.Ready() == nil, Upstreams: []UpstreamStatus{}, Trouble: []string{}, Todo: []Todo{}}
+		Ready: true, Upstreams: []UpstreamStatus{}, Trouble: []string{}, Todo: []Todo{}}
+	if err := s.options.Ready(); err != nil {
+		st.Ready, st.NotReady = false, err.Error()
+	}
 	for _, u := range s.options.Upstreams {
 		st.Upstreams = append(st.Upstreams, u.snapshot(now))
 	}

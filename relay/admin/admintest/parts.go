@@ -79,11 +79,19 @@ func (u *Upstream) Part(name string, domains ...string) admin.Upstream {
 	}
 }
 
-// Inbound accepts what the test says. Its fields may be set while nobody asks.
+// Inbound accepts what the test says. Its fields may be set while nobody asks,
+// or within Set.
 type Inbound struct {
 	mu    sync.Mutex
 	Stats admin.InboundStats
 	Fail  error // of Pause and Resume
+}
+
+// Set changes fields while others look at them.
+func (i *Inbound) Set(change func()) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	change()
 }
 
 // Part is the side that accepts mail, as admin sees it.
