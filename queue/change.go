@@ -131,13 +131,14 @@ func (m Message) Settled(s Settlement, now time.Time) (Message, Entry, error) {
 // Amended applies the amendment and makes its ledger line. ErrState if it does not apply.
 func (m Message) Amended(a Amendment) (Message, Entry, error) {
 	e := Entry{At: a.At, Event: a.Event, ID: m.ID, Actor: a.Actor, Reason: a.Reason, MessageID: m.MessageID}
+	before := m
 	m.Envelope.Recipients = append([]Recipient(nil), m.Envelope.Recipients...)
 	touched := m.amend(a)
 	for _, i := range touched {
 		e.Recipients = append(e.Recipients, m.Envelope.Recipients[i].ForwardPath)
 	}
 	if len(touched) == 0 {
-		return m, e, fmt.Errorf("%s of %s, which is %s: %w", a.Event, m.ID, m.State(), ErrState)
+		return before, e, fmt.Errorf("%s of %s, which is %s: %w", a.Event, m.ID, before.State(), ErrState)
 	}
 	return m, e, nil
 }
@@ -155,7 +156,7 @@ func (m *Message) amend(a Amendment) []int {
 		}
 	case Release:
 		if m.Held != "" {
-			m.Extended += a.At.Sub(m.HeldAt)
+			m.Extended += max(0, a.At.Sub(m.HeldAt)) // a clock that steps back costs no lifetime
 			m.Held, m.HeldAt = "", time.Time{}
 			m.NextAttempt = later(a.At, m.LeasedUntil)
 			return m.Pending()

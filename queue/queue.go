@@ -2,7 +2,9 @@
 //
 // Guarantee: once Draft.Commit returns nil, the message survives a power cut
 // and stays here until each recipient is Delivered, Failed, Expired or Deleted.
-// On any error before that nothing of the message remains.
+// If it returns an error the message is not ours: the sender keeps it. Nothing
+// of it remains, but for one case: when the disk fails during Commit, only a
+// restart shows whether it was kept, and then the sender's next try is a duplicate.
 //
 // The package is the contract: types, the pure decisions Plan and Filter, and
 // the Store interface. Sub-package bolt keeps the mail in bbolt, sub-package
@@ -49,7 +51,8 @@ type Store interface {
 	// changing anything. Held and leased messages are not due.
 	Due(ctx context.Context, upstream string, now time.Time) iter.Seq2[Summary, error]
 	// Claim postpones each message that is due by lease, counts the attempt and
-	// returns it. What has gone, is held, or is under an unexpired lease is left out.
+	// returns it. What has gone, is held, or is under an unexpired lease is left
+	// out. What is returned beside an error has been claimed.
 	Claim(ctx context.Context, ids []ID, lease time.Duration) ([]Message, error)
 	// Content reads the trace header lines and then the bytes as received. The
 	// last Read fails with ErrDamaged if those bytes differ from their digest.
@@ -85,12 +88,14 @@ type Store interface {
 // Either Commit or Abort ends it; Abort after Commit does nothing.
 type Draft interface {
 	ID() ID
+	// Write fails with ErrFull when the disk has no room for more. A draft whose
+	// Write has failed cannot be committed.
 	io.Writer
 	// Content reads what has been written so far.
 	Content() (io.ReadCloser, error)
 	// Commit makes the message durable and ours. ErrExists if the envelope's
-	// Cause is not new, ErrState if the draft has ended. After any error the
-	// message is not ours, and the draft has ended.
+	// Cause is not new, ErrState if the draft has ended, the error of a Write
+	// that has failed. After any error the message is not ours, and the draft has ended.
 	Commit(ctx context.Context, a Acceptance) error
 	Abort() error
 }
