@@ -78,6 +78,7 @@ type Store struct {
 	options Options
 	lock    *os.File // the folder, locked
 	space   space
+	buffers buffers
 	seq     atomic.Uint64 // of the last ledger line
 	causes  sync.Mutex    // held while a message with a cause is committed
 
@@ -169,7 +170,8 @@ func (s *Store) youngest() (*generation, error) {
 	}
 	g := s.generations[len(s.generations)-1]
 	s.rotation.RUnlock()
-	if !g.isFull(time.Now()) {
+	// Without room a new file would fail, and what is left is needed to settle.
+	if at := time.Now(); !g.isFull(at) || s.space.check(at) != nil {
 		return g, nil
 	}
 	s.rotation.Lock()
@@ -213,19 +215,24 @@ func (s *Store) home(id queue.ID) (*generation, error) {
 
 // Create starts a message under a fresh ID.
 func (s *Store) Create(ctx context.Context) (queue.Draft, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	if err := s.Err(); err != nil {
-		return nil, err
-	}
-	if _, err := s.youngest(); err != nil {
+	if err := s.takesChanges(ctx); err != nil {
 		return nil, err
 	}
 	if err := s.space.check(time.Now()); err != nil {
 		return nil, err
 	}
 	return newDraft(s, s.nextID()), nil
+}
+
+// takesChanges is what every change asks first.
+func (s *Store) takesChanges(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if _, err := s.all(); err != nil {
+		return err
+	}
+	return s.Err()
 }
 
 func (s *Store) nextID() queue.ID {

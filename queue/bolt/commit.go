@@ -21,6 +21,10 @@ type change struct {
 	err    error
 }
 
+func newChange(apply func(*batch) error) *change {
+	return &change{apply: apply, result: make(chan error, 1)}
+}
+
 // batch is one transaction. What it changes beside the file is published only
 // when the file is synced.
 type batch struct {
@@ -34,13 +38,15 @@ type batch struct {
 // do has the committer apply a change, and waits for it. Once handed over, a
 // change is not taken back when the context ends: its outcome counts.
 func (g *generation) do(ctx context.Context, apply func(*batch) error) error {
-	c := &change{apply: apply, result: make(chan error, 1)}
+	c := newChange(apply)
 	if err := g.send(ctx, c); err != nil {
 		return err
 	}
 	return <-c.result
 }
 
+// send hands a change to the committer, which applies changes in the order in
+// which they come and always gives a result.
 func (g *generation) send(ctx context.Context, c *change) error {
 	g.sending.RLock()
 	defer g.sending.RUnlock()

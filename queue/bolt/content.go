@@ -13,15 +13,15 @@ import (
 	"github.com/mxkeep/mxkeep/queue"
 )
 
-// chunk copies one chunk; nil if there is none.
-func (g *generation) chunk(id queue.ID, number int) (chunk []byte, err error) {
-	err = g.view(func(tx *bbolt.Tx) error {
+// chunk appends one chunk to buffer; nothing if there is none.
+func (g *generation) chunk(id queue.ID, number int, buffer []byte) ([]byte, error) {
+	err := g.view(func(tx *bbolt.Tx) error {
 		if b := tx.Bucket(bucketContent).Bucket(chunkKey(id, number)); b != nil {
-			chunk = bytes.Clone(b.Get(keyBytes))
+			buffer = append(buffer, b.Get(keyBytes)...)
 		}
 		return nil
 	})
-	return chunk, err
+	return buffer, err
 }
 
 // Content reads the trace header lines and then the bytes as received.
@@ -33,7 +33,16 @@ func (s *Store) Content(ctx context.Context, id queue.ID) (io.ReadCloser, error)
 	if err != nil {
 		return nil, err
 	}
-	m, err := g.message(id)
+	var record, trace []byte
+	err = g.view(func(tx *bbolt.Tx) error {
+		_, found := findRecord(tx, id)
+		record, trace = bytes.Clone(found), bytes.Clone(tx.Bucket(bucketTraces).Get([]byte(id)))
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	m, err := decodeMessage(id, record)
 	if err != nil {
 		return nil, err
 	}
@@ -41,11 +50,10 @@ func (s *Store) Content(ctx context.Context, id queue.ID) (io.ReadCloser, error)
 		return nil, fmt.Errorf("content of %s: %w", id, queue.ErrNotFound)
 	}
 	r := &contentReader{generation: g, message: m, sum: sha256.New()}
-	err = g.view(func(tx *bbolt.Tx) error {
-		r.rest = bytes.Clone(tx.Bucket(bucketTraces).Get([]byte(id)))
-		return nil
-	})
-	return r, err
+	if r.rest, err = decodeTrace(id, trace); err != nil {
+		return nil, err
+	}
+	return r, nil
 }
 
 // contentReader holds one chunk at a time and no transaction.
@@ -53,6 +61,7 @@ type contentReader struct {
 	generation *generation
 	message    queue.Message
 	rest       []byte // of the trace or of a chunk
+	buffer     []byte // for one chunk
 	next       int    // number of the next chunk
 	size       int64  // read so far, without the trace
 	sum        hash.Hash
@@ -63,7 +72,7 @@ func (r *contentReader) Read(p []byte) (int, error) {
 		if r.size >= r.message.Size {
 			return 0, r.verdict()
 		}
-		chunk, err := r.generation.chunk(r.message.ID, r.next)
+		chunk, err := r.generation.chunk(r.message.ID, r.next, r.buffer[:0])
 		if err != nil {
 			return 0, err
 		}
@@ -71,7 +80,7 @@ func (r *contentReader) Read(p []byte) (int, error) {
 			return 0, r.verdict()
 		}
 		r.next++
-		r.rest = chunk
+		r.rest, r.buffer = chunk, chunk
 		r.size += int64(len(chunk))
 		r.sum.Write(chunk)
 	}
@@ -97,6 +106,7 @@ type draftReader struct {
 	next       int
 	chunks     int
 	rest, last []byte
+	buffer     []byte // for one chunk
 }
 
 func (r *draftReader) Read(p []byte) (int, error) {
@@ -118,7 +128,7 @@ func (r *draftReader) advance() error {
 		}
 		return nil
 	}
-	chunk, err := r.generation.chunk(r.id, r.next)
+	chunk, err := r.generation.chunk(r.id, r.next, r.buffer[:0])
 	if err != nil {
 		return err
 	}
@@ -126,7 +136,7 @@ func (r *draftReader) advance() error {
 		return fmt.Errorf("draft %s has ended: %w", r.id, queue.ErrState)
 	}
 	r.next++
-	r.rest = chunk
+	r.rest, r.buffer = chunk, chunk
 	return nil
 }
 

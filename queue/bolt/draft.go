@@ -8,27 +8,50 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"sync"
+	"time"
 
 	"go.etcd.io/bbolt"
 
 	"github.com/mxkeep/mxkeep/queue"
 )
 
-// chunkSize is what is written at once, and what a draft keeps in memory. A
-// chunk has a bucket of its own, so that writing one does not copy its
-// neighbour; with the headers of page (16 bytes) and element (16), and its key, it fills 16 pages.
+// chunkSize is what is written at once. A chunk has a bucket of its own, so
+// that writing one does not copy its neighbour; with the headers of page (16
+// bytes) and element (16), and its key, it fills 16 pages.
 const chunkSize = 64<<10 - 33
 
-// draft is a message that is being received.
+// buffers are lent to drafts, each as long as a chunk.
+type buffers struct{ pool sync.Pool }
+
+func (b *buffers) take() []byte {
+	if buffer, ok := b.pool.Get().(*[chunkSize]byte); ok {
+		return buffer[:0]
+	}
+	return make([]byte, 0, chunkSize)
+}
+
+// giveBack takes a buffer that nobody reads any more; nil is none.
+func (b *buffers) giveBack(buffer []byte) {
+	if buffer != nil {
+		b.pool.Put((*[chunkSize]byte)(buffer[:chunkSize]))
+	}
+}
+
+// draft is a message that is being received. At most two chunks of it are in
+// memory: the one that fills, and the one before, which the committer writes meanwhile.
 type draft struct {
-	store  *Store
-	id     queue.ID
-	home   *generation // of its chunks and its record; nil until something is written
-	chunks int         // written
-	buffer []byte      // not written yet
-	size   int64
-	sum    hash.Hash
-	ended  bool
+	store   *Store
+	id      queue.ID
+	home    *generation // of its chunks and its record; nil until something is written
+	chunks  int         // handed to the committer
+	buffer  []byte      // not handed over yet; nil until the first Write
+	writing *change     // of the last chunk; nil when it is written
+	written []byte      // the bytes of that chunk
+	size    int64
+	sum     hash.Hash
+	broken  error // of a Write: what came is not all here
+	ended   bool
 }
 
 func newDraft(s *Store, id queue.ID) *draft { return &draft{store: s, id: id, sum: sha256.New()} }
@@ -36,16 +59,20 @@ func newDraft(s *Store, id queue.ID) *draft { return &draft{store: s, id: id, su
 // ID returns the ID that the message will have.
 func (d *draft) ID() queue.ID { return d.id }
 
-// Write takes a part of the content. Full chunks are durable when it returns.
+// Write takes a part of the content. Full chunks are on their way to the file
+// when it returns; that they arrived is known when the record did.
 func (d *draft) Write(p []byte) (int, error) {
 	if d.ended {
 		return 0, d.over()
 	}
+	if d.buffer == nil {
+		d.buffer = d.store.buffers.take()
+	}
 	written := 0
 	for len(p) > 0 {
 		if len(d.buffer) == chunkSize {
-			if err := d.flush(); err != nil {
-				return written, err
+			if d.broken = d.flush(); d.broken != nil {
+				return written, d.broken
 			}
 		}
 		n := min(len(p), chunkSize-len(d.buffer))
@@ -58,27 +85,50 @@ func (d *draft) Write(p []byte) (int, error) {
 	return written, nil
 }
 
-// flush writes the buffer as a chunk. The buffer is not used again: a reader may have it.
+// flush hands the buffer to the committer as a chunk and begins the next one.
 func (d *draft) flush() error {
-	if d.home == nil {
-		var err error
-		if d.home, err = d.store.youngest(); err != nil {
-			return err
-		}
+	if err := d.awaitChunk(); err != nil {
+		return err
+	}
+	if err := d.store.space.check(time.Now()); err != nil {
+		return err
+	}
+	if err := d.findHome(); err != nil {
+		return err
 	}
 	number, bytes := d.chunks, d.buffer
-	err := d.home.do(context.Background(), func(b *batch) error {
+	c := newChange(func(b *batch) error {
 		if err := b.bucket(bucketDrafts).Put([]byte(d.id), []byte{}); err != nil {
 			return err
 		}
 		return putChunk(b, d.id, number, bytes)
 	})
-	if err != nil {
+	if err := d.home.send(context.Background(), c); err != nil {
 		return err
 	}
 	d.chunks++
-	d.buffer = make([]byte, 0, chunkSize)
+	d.writing, d.written = c, bytes
+	d.buffer = d.store.buffers.take()
 	return nil
+}
+
+// awaitChunk waits until the chunk that is being written is in the file.
+func (d *draft) awaitChunk() error {
+	if d.writing == nil {
+		return nil
+	}
+	err := <-d.writing.result
+	d.store.buffers.giveBack(d.written)
+	d.writing, d.written = nil, nil
+	return err
+}
+
+// findHome chooses the generation, once.
+func (d *draft) findHome() (err error) {
+	if d.home == nil {
+		d.home, err = d.store.youngest()
+	}
+	return err
 }
 
 func putChunk(b *batch, id queue.ID, number int, bytes []byte) error {
@@ -94,7 +144,10 @@ func (d *draft) Content() (io.ReadCloser, error) {
 	if d.ended {
 		return nil, d.over()
 	}
-	return &draftReader{generation: d.home, id: d.id, chunks: d.chunks, last: d.buffer}, nil
+	if err := d.awaitChunk(); err != nil {
+		return nil, err
+	}
+	return &draftReader{generation: d.home, id: d.id, chunks: d.chunks, last: bytes.Clone(d.buffer)}, nil
 }
 
 // Commit makes the message durable and ours.
@@ -103,22 +156,27 @@ func (d *draft) Commit(ctx context.Context, a queue.Acceptance) error {
 		return d.over()
 	}
 	d.ended = true
-	err := d.commit(ctx, a)
-	if err != nil {
+	if err := d.commit(ctx, a); err != nil {
 		return errors.Join(err, d.discard())
 	}
-	return nil
+	return d.letGo()
+}
+
+// letGo gives the buffers back. What the committer was given before the record
+// is written when the record is.
+func (d *draft) letGo() error {
+	err := d.awaitChunk()
+	d.store.buffers.giveBack(d.buffer)
+	d.buffer = nil
+	return err
 }
 
 func (d *draft) commit(ctx context.Context, a queue.Acceptance) error {
-	if err := ctx.Err(); err != nil {
+	if err := errors.Join(ctx.Err(), d.broken); err != nil {
 		return err
 	}
-	if d.home == nil {
-		var err error
-		if d.home, err = d.store.youngest(); err != nil {
-			return err
-		}
+	if err := d.findHome(); err != nil {
+		return err
 	}
 	r := d.record(a)
 	if len(r.cause) == 0 {
@@ -132,7 +190,8 @@ func (d *draft) commit(ctx context.Context, a queue.Acceptance) error {
 	return d.home.do(ctx, r.put)
 }
 
-// acceptedRecord is an acceptance, encoded before the committer sees it.
+// acceptedRecord is an acceptance, encoded before the committer sees it. An
+// empty value is not written.
 type acceptedRecord struct {
 	message          queue.Message
 	number           int // of the last chunk
@@ -145,7 +204,7 @@ type acceptedRecord struct {
 
 func (d *draft) record(a queue.Acceptance) *acceptedRecord {
 	m, entry := queue.Accept(d.id, a, d.size, queue.Digest(d.sum.Sum(nil)))
-	r := &acceptedRecord{message: m, number: d.chunks, chunk: d.buffer, trace: a.Trace, record: encodeMessage(m),
+	r := &acceptedRecord{message: m, number: d.chunks, chunk: d.buffer, trace: encodeTrace(a.Trace), record: encodeMessage(m),
 		entry: encodeEntry(entry), cause: causeKey(a.Envelope.Cause), hasEarlierChunks: d.chunks > 0}
 	if m.Waits() {
 		r.dueKey, r.due = dueKey(m), encodeSummary(queue.Summarize(m))
@@ -228,9 +287,9 @@ func (d *draft) Abort() error {
 	return d.discard()
 }
 
+// discard removes the chunks. If the store has failed, opening it will.
 func (d *draft) discard() error {
-	d.buffer = nil
-	if d.chunks == 0 || d.store.Err() != nil { // of a failed store opening will remove them
+	if err := d.letGo(); err != nil || d.chunks == 0 || d.store.Err() != nil {
 		return nil
 	}
 	return d.home.do(context.Background(), func(b *batch) error {

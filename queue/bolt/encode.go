@@ -10,8 +10,9 @@ import (
 	"github.com/mxkeep/mxkeep/queue"
 )
 
-// A record is a version byte, a checksum of the rest, and JSON. bbolt does not
-// checksum its pages.
+// A record is a version byte, a checksum of the rest, and JSON; a trace has the
+// same header before its lines. bbolt does not checksum its pages. What cannot
+// be read is ErrDamaged: the format of the file has been checked before.
 const (
 	recordVersion = 1
 	recordHeader  = 5
@@ -40,23 +41,58 @@ func encode(value any) []byte {
 	if err != nil {
 		panic(err) // our own types have no value that JSON cannot write
 	}
+	return seal(body)
+}
+
+func decode(raw []byte, into any) error {
+	body, err := unseal(raw)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(body, into); err != nil {
+		return fmt.Errorf("record: %w: %w", queue.ErrDamaged, err)
+	}
+	return nil
+}
+
+// seal puts the header before a copy of body.
+func seal(body []byte) []byte {
 	record := make([]byte, recordHeader, recordHeader+len(body))
 	record[0] = recordVersion
 	binary.BigEndian.PutUint32(record[1:], crc32.ChecksumIEEE(body))
 	return append(record, body...)
 }
 
-func decode(raw []byte, into any) error {
-	if len(raw) < recordHeader {
-		return fmt.Errorf("record of %d bytes: %w", len(raw), queue.ErrDamaged)
+// unseal checks the header and returns what follows.
+func unseal(raw []byte) ([]byte, error) {
+	switch {
+	case len(raw) < recordHeader:
+		return nil, fmt.Errorf("record of %d bytes: %w", len(raw), queue.ErrDamaged)
+	case raw[0] != recordVersion:
+		return nil, fmt.Errorf("record of version %d, this version reads %d: %w", raw[0], recordVersion, queue.ErrDamaged)
+	case crc32.ChecksumIEEE(raw[recordHeader:]) != binary.BigEndian.Uint32(raw[1:]):
+		return nil, fmt.Errorf("record differs from its checksum: %w", queue.ErrDamaged)
 	}
-	if raw[0] != recordVersion {
-		return fmt.Errorf("record of version %d, this version reads %d", raw[0], recordVersion)
+	return raw[recordHeader:], nil
+}
+
+// encodeTrace is nil for no trace.
+func encodeTrace(trace []byte) []byte {
+	if len(trace) == 0 {
+		return nil
 	}
-	if crc32.ChecksumIEEE(raw[recordHeader:]) != binary.BigEndian.Uint32(raw[1:]) {
-		return fmt.Errorf("record differs from its checksum: %w", queue.ErrDamaged)
+	return seal(trace)
+}
+
+func decodeTrace(id queue.ID, raw []byte) ([]byte, error) {
+	if raw == nil {
+		return nil, nil
 	}
-	return json.Unmarshal(raw[recordHeader:], into)
+	trace, err := unseal(raw)
+	if err != nil {
+		return nil, fmt.Errorf("trace of %s: %w", id, err)
+	}
+	return trace, nil
 }
 
 func encodeMessage(m queue.Message) []byte { return encode(m) }
