@@ -1,6 +1,7 @@
 package bolt
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"time"
@@ -13,7 +14,7 @@ func now() time.Time { return time.Now().UTC().Round(0) }
 
 // Claim postpones each message that is due and returns it.
 func (s *Store) Claim(ctx context.Context, ids []queue.ID, lease time.Duration) ([]queue.Message, error) {
-	if err := ctx.Err(); err != nil {
+	if err := s.takesChanges(ctx); err != nil {
 		return nil, err
 	}
 	byHome := map[*generation][]queue.ID{}
@@ -30,20 +31,25 @@ func (s *Store) Claim(ctx context.Context, ids []queue.ID, lease time.Duration) 
 	at := now()
 	claimed := map[queue.ID]queue.Message{}
 	for g, some := range byHome {
-		err := g.do(ctx, func(b *batch) error {
+		var here []queue.Message
+		// Not to be broken off between two files: what is claimed has to be returned.
+		err := g.do(context.WithoutCancel(ctx), func(b *batch) error {
 			for _, id := range some {
 				m, ok, err := b.claim(id, at, lease)
 				if err != nil {
 					return err
 				}
 				if ok {
-					claimed[id] = m
+					here = append(here, m)
 				}
 			}
 			return nil
 		})
 		if err != nil {
-			return nil, err
+			return inOrder(ids, claimed), err
+		}
+		for _, m := range here {
+			claimed[m.ID] = m
 		}
 	}
 	return inOrder(ids, claimed), nil
@@ -62,7 +68,11 @@ func inOrder(ids []queue.ID, claimed map[queue.ID]queue.Message) (list []queue.M
 
 func (b *batch) claim(id queue.ID, at time.Time, lease time.Duration) (m queue.Message, ok bool, err error) {
 	before, err := b.record(id)
-	if err != nil || !before.Due(at) {
+	switch {
+	case errors.Is(err, queue.ErrDamaged): // it must not keep others from being delivered
+		b.generation.store.options.Log.Error("record.damaged", "id", id, "error", err)
+		return m, false, b.unschedule(id)
+	case err != nil || !before.Due(at):
 		return m, false, err
 	}
 	m, interrupted := before.Claimed(at, lease)
@@ -72,6 +82,25 @@ func (b *batch) claim(id queue.ID, at time.Time, lease time.Duration) (m queue.M
 		}
 	}
 	return m, true, b.replace(before, m)
+}
+
+// unschedule takes a message out of the due index whose record, which names
+// its place there, cannot be read.
+func (b *batch) unschedule(id queue.ID) error {
+	due := b.bucket(bucketDue)
+	var keys [][]byte // a cursor that deletes skips
+	c := due.Cursor()
+	for k, _ := c.First(); k != nil; k, _ = c.Next() {
+		if bytes.HasSuffix(k, []byte(id)) {
+			keys = append(keys, bytes.Clone(k))
+		}
+	}
+	for _, k := range keys {
+		if err := due.Delete(k); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Settle writes the outcome of an attempt and its ledger line.
@@ -90,7 +119,7 @@ func (s *Store) Amend(ctx context.Context, a queue.Amendment) error {
 
 // change replaces one message and adds the ledger line.
 func (s *Store) change(ctx context.Context, id queue.ID, next func(queue.Message) (queue.Message, queue.Entry, error)) error {
-	if err := ctx.Err(); err != nil {
+	if err := s.takesChanges(ctx); err != nil {
 		return err
 	}
 	g, err := s.home(id)
@@ -115,7 +144,7 @@ func (s *Store) change(ctx context.Context, id queue.ID, next func(queue.Message
 
 // Note adds a ledger line that belongs to no held message.
 func (s *Store) Note(ctx context.Context, e queue.Entry) error {
-	if err := ctx.Err(); err != nil {
+	if err := s.takesChanges(ctx); err != nil {
 		return err
 	}
 	g, err := s.youngest()
@@ -133,7 +162,7 @@ func (s *Store) Note(ctx context.Context, e queue.Entry) error {
 // Purge removes the content of trash whose time is over and moves refusals
 // whose time is over into the trash.
 func (s *Store) Purge(ctx context.Context, at time.Time) (int, error) {
-	if err := ctx.Err(); err != nil {
+	if err := s.takesChanges(ctx); err != nil {
 		return 0, err
 	}
 	all, err := s.all()
@@ -162,21 +191,23 @@ func (g *generation) purge(ctx context.Context, at time.Time) (removed int, err 
 		}
 		id := queue.ID(p.key)
 		m, err := decodeMessage(id, p.value)
-		if err != nil {
-			return removed, err
+		if err != nil { // it must not keep others from being purged
+			g.store.options.Log.Error("record.damaged", "id", id, "error", err)
+			continue
 		}
 		if trash, remove := g.store.options.Keep.Purge(m, at); !trash && !remove {
 			continue
 		}
-		err = g.do(ctx, func(b *batch) error {
-			purged, err := b.purge(id, at)
-			if purged {
-				removed++
-			}
+		var purged bool
+		err = g.do(ctx, func(b *batch) (err error) {
+			purged, err = b.purge(id, at)
 			return err
 		})
 		if err != nil {
 			return removed, err
+		}
+		if purged {
+			removed++
 		}
 	}
 	return removed, nil

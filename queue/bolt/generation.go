@@ -137,7 +137,7 @@ func createGeneration(s *Store, number int) error {
 			}
 		}
 		meta := tx.Bucket(bucketMeta)
-		return errors.Join(meta.Put(keyFormat, []byte{format}), meta.Put(keyLastID, []byte(s.lastID)),
+		return errors.Join(meta.Put(keyFormat, []byte{format}), meta.Put(keyLastID, []byte(s.idSoFar())),
 			meta.Put(keyCreated, []byte(time.Now().UTC().Format(time.RFC3339Nano))))
 	})
 	if err := errors.Join(err, db.Close()); err != nil {
@@ -189,7 +189,11 @@ func (g *generation) load(tx *bbolt.Tx) error {
 	if g.created, err = time.Parse(time.RFC3339Nano, string(meta.Get(keyCreated))); err != nil {
 		return err
 	}
-	g.lastID = queue.ID(meta.Get(keyLastID))
+	if last := string(meta.Get(keyLastID)); last != "" { // the first file begins without
+		if g.lastID, err = queue.ParseID(last); err != nil {
+			return err
+		}
+	}
 	if k, _ := tx.Bucket(bucketLedger).Cursor().Last(); k != nil {
 		g.lastSeq = binary.BigEndian.Uint64(k)
 	}
@@ -300,8 +304,8 @@ func plain(err error) error {
 		return errInUse
 	case isOurs(err):
 		return err
-	case errors.As(err, &number):
-		return fmt.Errorf("%s: %w", err.Error(), number)
+	case errors.As(err, &number): // of the file system
+		return err
 	}
 	return errors.New(err.Error())
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -275,7 +276,8 @@ func (s *Memory) Purge(ctx context.Context, now time.Time) (int, error) {
 	}
 	defer s.mu.Unlock()
 	removed := 0
-	for _, h := range s.messages {
+	for _, id := range slices.Sorted(maps.Keys(s.messages)) {
+		h := s.messages[id]
 		m, entry, act := h.message.PurgedBy(queue.DefaultKeep(), now)
 		if !act {
 			continue
