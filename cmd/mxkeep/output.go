@@ -127,6 +127,7 @@ type column[T any] struct {
 	title string
 	least int // columns that a terminal gives it at least; 0 is "never cut"
 	right bool
+	drop  int            // on a narrow screen 1 is left out before 2, and so on; 0 stays
 	human func(T) string // for people
 	exact func(T) string // for programs, uncut; untrusted text is cleaned by the writer
 }
@@ -136,6 +137,7 @@ type listing[T any] struct {
 	app      *app
 	format   string
 	columns  []column[T]
+	chosen   bool // the columns, by a person
 	id       func(T) string
 	mailq    func(T) string // nil if there is no such view
 	schema   string         // of the JSON document around the rows
@@ -162,6 +164,7 @@ func newListing[T any](a *app, columns []column[T], n int) (*listing[T], error) 
 	l.csv = csv.NewWriter(l.out)
 	if fields := a.flags.fields; len(fields) > 0 && format != formatJSON && format != formatJSONL {
 		l.columns = nil
+		l.chosen = true
 		for _, name := range fields {
 			i := slices.IndexFunc(columns, func(c column[T]) bool { return c.name == name })
 			if i < 0 {
@@ -288,17 +291,12 @@ func (l *listing[T]) flushTable() error {
 	if len(l.measured) == 0 {
 		return nil
 	}
+	if l.widths == nil {
+		l.measure()
+	}
 	right := make([]bool, len(l.columns))
 	for i, c := range l.columns {
 		right[i] = c.right
-	}
-	if l.widths == nil {
-		titles, least := make([]string, len(l.columns)), make([]int, len(l.columns))
-		for i, c := range l.columns {
-			titles[i], least[i] = c.title, c.least
-		}
-		l.measured = append([][]string{titles}, l.measured...)
-		l.widths = fit(l.measured, least, l.app.width())
 	}
 	for _, cells := range l.measured {
 		if err := l.line(align(cells, l.widths, right, l.app.screen.utf8)); err != nil {
@@ -307,4 +305,32 @@ func (l *listing[T]) flushTable() error {
 	}
 	l.measured = l.measured[:0]
 	return nil
+}
+
+// measure finds the widths by the first rows, after leaving out columns for
+// which the screen has no room.
+func (l *listing[T]) measure() {
+	var titles []string
+	var least []int
+	for _, c := range l.columns {
+		titles, least = append(titles, c.title), append(least, c.least)
+	}
+	l.measured = append([][]string{titles}, l.measured...)
+	for !l.chosen && total(fit(l.measured, least, 0)) > l.app.width() {
+		first := -1
+		for i, c := range l.columns {
+			if c.drop > 0 && (first < 0 || c.drop < l.columns[first].drop) {
+				first = i
+			}
+		}
+		if first < 0 {
+			break
+		}
+		l.columns = slices.Delete(slices.Clone(l.columns), first, first+1)
+		least = slices.Delete(least, first, first+1)
+		for i, cells := range l.measured {
+			l.measured[i] = slices.Delete(cells, first, first+1)
+		}
+	}
+	l.widths = fit(l.measured, least, l.app.width())
 }

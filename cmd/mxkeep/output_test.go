@@ -83,12 +83,18 @@ func TestViews(t *testing.T) {
 
 func TestTablesFitTheScreenAndPipesAreNotCut(t *testing.T) {
 	inScene(t, func(r *rig) {
-		for _, width := range []int{80, 100, 120} {
-			for _, line := range strings.Split(r.terminal(width, "", "queue", "list", "--fields", "id,from,to,last_reply").out, "\n") {
-				if cellWidth(line) > width {
-					t.Errorf("%d columns: %q", width, line)
+		for _, args := range [][]string{{"queue", "list"}, {"queue", "list", "--fields", "id,from,to,last_reply"}, {"queue", "list", "--sort", "size"},
+			{"trace", "a.meyer@corp.example"}, {"queue", "stats"}, {"queue", "stats", "--by", "reply"}, {"health", "show"}, {"status"}} {
+			for _, width := range []int{80, 100, 120} {
+				for _, line := range strings.Split(r.terminal(width, "", args...).out, "\n") {
+					if cellWidth(line) > width {
+						t.Errorf("%v, %d columns: %q has %d", args, width, line, cellWidth(line))
+					}
 				}
 			}
+		}
+		if got := r.terminal(20, "", "queue", "list").out; !strings.Contains(got, "1q3asyp00000") || strings.Contains(got, "SIZE") {
+			t.Errorf("20 columns: %q", got)
 		}
 		pipe := r.run("queue", "list").out
 		if strings.Contains(pipe, "…") || !strings.Contains(pipe, "sales@corp.example,b@corp.example") || !strings.Contains(pipe, "2000-01-01T00:00:00.000Z") {
@@ -286,6 +292,26 @@ func harmless(t *testing.T, what, text string) {
 			t.Errorf("%s: %U in %q", what, r, text)
 			return
 		}
+	}
+}
+
+func TestHostileContentNeverReachesATerminal(t *testing.T) {
+	r := newRig(t)
+	id, err := r.store.Accept(context.Background(), "Subject: "+hostile+"\r\nX-\x1b[2J\u202eName: x\r\n\x9b31m\r\n "+hostile+"\r\n\r\nbody "+hostile+strings.Repeat("\x1b", 3*longestLine),
+		queue.Acceptance{At: time.Now(), Envelope: queue.Envelope{Upstream: "exo", Recipients: []queue.Recipient{{ForwardPath: "c@corp.example"}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.serve()
+	for _, args := range [][]string{{}, {"--headers"}, {"--raw"}, {"-o", "tsv"}, {"--raw", "-o", "tsv"}, {"--raw", "-o", "table"}, {"--raw", "-o", "wide"}, {"--envelope"}} {
+		got := r.terminal(80, "", append([]string{"queue", "cat", string(id)}, args...)...)
+		if harmless(t, fmt.Sprint(args), got.out+got.errs); got.code != 0 || got.out == "" {
+			t.Errorf("%v: exit %d, %q", args, got.code, got.errs)
+		}
+	}
+	for _, format := range []string{"table", "wide"} { // asked for on a pipe, too
+		got := r.run("queue", "cat", string(id), "--raw", "-o", format)
+		harmless(t, format, got.out+got.errs)
 	}
 }
 

@@ -17,11 +17,7 @@ func fit(rows [][]string, least []int, screen int) []int {
 			widths[i] = max(widths[i], cellWidth(cell))
 		}
 	}
-	total := (len(widths) - 1) * len(gap)
-	for _, w := range widths {
-		total += w
-	}
-	for ; total > screen; total-- {
+	for over := total(widths) - screen; over > 0; over-- {
 		widest := -1
 		for i, w := range widths {
 			if least[i] > 0 && w > least[i] && (widest < 0 || w > widths[widest]) {
@@ -34,6 +30,15 @@ func fit(rows [][]string, least []int, screen int) []int {
 		widths[widest]--
 	}
 	return widths
+}
+
+// total is the width of a line of columns.
+func total(widths []int) int {
+	sum := (len(widths) - 1) * len(gap)
+	for _, w := range widths {
+		sum += w
+	}
+	return sum
 }
 
 // align makes a line of cells. Cells that are too wide are cut.

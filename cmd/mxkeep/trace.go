@@ -72,7 +72,7 @@ func (a *app) entryColumns() []column[admin.Entry] {
 	both := func(name, title string, least int, get func(admin.Entry) string) column[admin.Entry] {
 		return column[admin.Entry]{name: name, title: title, least: least, human: get, exact: get}
 	}
-	return []column[admin.Entry]{
+	columns := []column[admin.Entry]{
 		{name: "at", title: "AT", human: func(e admin.Entry) string { return a.stamp(e.At) }, exact: func(e admin.Entry) string { return e.At.String() }},
 		both("id", "ID", 0, func(e admin.Entry) string { return e.ID }),
 		both("event", "EVENT", 0, func(e admin.Entry) string { return e.Event }),
@@ -88,6 +88,10 @@ func (a *app) entryColumns() []column[admin.Entry] {
 		both("actor", "ACTOR", 0, func(e admin.Entry) string { return e.Actor }),
 		both("attempt", "TRY", 0, func(e admin.Entry) string { return fmt.Sprint(e.Attempt) }),
 	}
+	for i, c := range columns {
+		columns[i].drop = map[string]int{"from": 1, "recipients": 2}[c.name]
+	}
+	return columns
 }
 
 // what says in one line what a ledger line records: each different outcome once.
