@@ -48,10 +48,7 @@ func (e *engine) wait() {
 
 // NewSession begins a session at the first EHLO or HELO.
 func (e *engine) NewSession(c *gosmtp.Conn) (gosmtp.Session, error) {
-	conn, ok := c.Conn().(*conn)
-	if !ok {
-		return nil, errors.New("a connection that did not come through the guard")
-	}
+	conn := c.Conn().(*conn) // as the guard accepted it
 	return &adapter{engine: e, conn: conn, session: &session{server: e.server, client: conn, ctx: e.ctx}}, nil
 }
 

@@ -95,6 +95,8 @@ var openRelay = []struct{ path, want string }{
 	{"<@d.example>", "501"},
 	{"<>", "501"},
 	{"user@f.test", "550"},
+	{"<user@d.example", "501"},
+	{`<"us\">er"@f.test>`, "550"},
 }
 
 func TestOpenRelay(t *testing.T) {

@@ -124,11 +124,9 @@ func makeSelfSigned(certFile, keyFile, hostname string, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
-	if err != nil {
-		return err
-	}
-	template := &x509.Certificate{SerialNumber: serial, Subject: pkix.Name{CommonName: hostname}, DNSNames: []string{hostname},
+	serial := make([]byte, 16)
+	rand.Read(serial) // never fails
+	template := &x509.Certificate{SerialNumber: new(big.Int).SetBytes(serial[1:]), Subject: pkix.Name{CommonName: hostname}, DNSNames: []string{hostname},
 		NotBefore: now.Add(-time.Hour), NotAfter: now.Add(selfSignedTime), BasicConstraintsValid: true,
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)

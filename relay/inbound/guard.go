@@ -2,7 +2,6 @@ package inbound
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -168,10 +167,7 @@ func network(a netip.Addr, four, six int) netip.Prefix {
 	if a.Is4() {
 		bits = four
 	}
-	p, err := a.WithZone("").Prefix(bits)
-	if err != nil { // not an IP address: a pipe
-		return netip.Prefix{}
-	}
+	p, _ := a.WithZone("").Prefix(bits) // of no address, such as a pipe's, it is the zero Prefix
 	return p
 }
 
@@ -183,20 +179,5 @@ func addressOf(a net.Addr) netip.Addr {
 	return netip.Addr{}
 }
 
-// wireReply writes a reply as it goes over the wire. Each line has the enhanced
-// status (RFC 2034 4).
-func wireReply(r smtp.Reply) []byte {
-	var b []byte
-	status := r.Status.String()
-	if status != "" {
-		status += " "
-	}
-	for i, line := range r.Lines {
-		mark := " "
-		if i < len(r.Lines)-1 {
-			mark = "-"
-		}
-		b = fmt.Appendf(b, "%d%s%s%s\r\n", r.Code, mark, status, line)
-	}
-	return b
-}
+// wireReply writes a reply as it goes over the wire. What we say ourselves has one line.
+func wireReply(r smtp.Reply) []byte { return []byte(r.Error() + "\r\n") }
