@@ -132,6 +132,7 @@ type Delivery struct {
 	Attempt     time.Duration // deadline
 	Wait        time.Duration // after a failure that is not about the message, before the next attempt
 	MaxWait     time.Duration // it doubles up to this
+	Doubt       time.Duration // after it came up; refusals for good are not believed so long
 }
 
 // Probe says how a primary is probed.
@@ -208,7 +209,7 @@ func DefaultUpstream() Upstream {
 			Mail: 5 * time.Minute, Rcpt: 5 * time.Minute, Data: 2 * time.Minute, Block: 3 * time.Minute, Final: 10 * time.Minute,
 			Reset: time.Minute, Quit: 5 * time.Second},
 		Delivery: Delivery{Connections: 20, Messages: 100, Age: 15 * time.Minute, Idle: 20 * time.Second, Recipients: 100,
-			Attempt: 30 * time.Minute, Wait: time.Second, MaxWait: time.Minute},
+			Attempt: 30 * time.Minute, Wait: time.Second, MaxWait: time.Minute, Doubt: 10 * time.Minute},
 		Probe: Probe{Every: 20 * time.Second, EveryBad: 10 * time.Second, Jitter: 0.1, Timeout: 30 * time.Second},
 		Health: Health{Bad: 3, Good: 3, Quiet: 6, Trials: 20, Attempts: 3, Relapse: 2, Senders: 3,
 			Span: 10 * time.Minute, Relief: time.Minute, Ease: 10 * time.Minute},

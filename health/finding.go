@@ -49,7 +49,7 @@ func (f finding) whenUp() (State, string) {
 	switch {
 	case f.isOutage():
 		return Down, f.whyBad()
-	case f.window.ended && (last.isBad() || last.isPartial()):
+	case f.window.ended && (last.isBad() || last.isPartial() || last.disowning > 0):
 		return Degraded, f.whyRound()
 	case f.against() > 0:
 		return Degraded, f.whyAgainst()
@@ -128,6 +128,8 @@ func (f finding) whyRound() string {
 			verb = "fails"
 		}
 		return fmt.Sprintf("%d of %d addresses %s; %s", last.bad, last.size, verb, quote(last.quoted))
+	case last.disowning > 0:
+		return "it refuses the recipient of the probe, whom it took before: its refusals are not believed; " + quote(last.quoted)
 	case last.isGood() && last.quoted.Class == Recipient:
 		return "it takes mail, but not for the recipient of the probe: check that address; " + quote(last.quoted)
 	case last.isGood():

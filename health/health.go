@@ -145,6 +145,7 @@ type Status struct {
 	BadRounds     int       `json:"bad_rounds"`  // bad probe rounds in a row
 	GoodRounds    int       `json:"good_rounds"` // good probe rounds in a row; while Recovering, those that were answered at all
 	Trials        int       `json:"trials"`      // trial messages accepted since Recovering began
+	ProbeTaken    bool      `json:"probe_taken"` // the recipient of the probes has been taken once: it exists
 }
 
 // Effective is the state that counts: the override's while there is one.

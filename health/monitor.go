@@ -74,7 +74,7 @@ func NewMonitor(o MonitorOptions) *Monitor {
 	rules := o.Rules.filled()
 	s = rules.At(s, now)
 	return &Monitor{upstream: o.Upstream, rules: rules, save: o.Save, wake: make(chan struct{}, 1), status: s,
-		told: viewOf(s, now), subscribers: map[chan struct{}]struct{}{}}
+		window: Window{taken: s.ProbeTaken}, told: viewOf(s, now), subscribers: map[chan struct{}]struct{}{}}
 }
 
 // Observe takes a signal into account. A signal without a time is of now.

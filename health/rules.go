@@ -9,14 +9,15 @@ import (
 //
 // A probe round is bad if every address fails as an outage, partial if some do,
 // good if none does and at least one took the dialogue to its end (or refused
-// only the probe's recipient); otherwise it says nothing about outages.
+// only the probe's recipient); otherwise it says nothing about outages. A round
+// disowns if the probe's recipient is refused as unknown that was taken before.
 //
 //	Up, Degraded -> Down        Bad bad rounds in a row. If attempts or senders stand against the primary,
 //	                            each of the two counts as one of them; without a bad round never
-//	Up -> Degraded              a bad or partial round; Attempts or Senders
+//	Up -> Degraded              a bad or partial round, or one that disowns; Attempts or Senders
 //	Degraded -> Up              the first good round, if there was never evidence of an outage;
 //	                            else Good good rounds in a row with nothing else against the primary
-//	Down -> Recovering          a round in which at least one address neither fails nor refuses us
+//	Down -> Recovering          a round in which at least one address neither fails nor refuses us nor disowns
 //	Recovering -> Down          a bad round; Relapse
 //	Recovering -> Up            Good good rounds, and Trials (or, with too little mail, Quiet good rounds and no failed attempt);
 //	                            Degraded instead, if the last round was not good
@@ -55,6 +56,7 @@ func (r Rules) filled() Rules {
 func (r Rules) Next(s Status, w Window, sig Signal) Status {
 	r = r.filled()
 	next := r.conditions(r.At(s, sig.At), w, sig)
+	next.ProbeTaken = w.taken
 	if w.ended {
 		next = count(next, w.last)
 	}
@@ -153,7 +155,7 @@ func count(s Status, last round) Status {
 		s.BadRounds, s.GoodRounds = s.BadRounds+1, 0
 	case last.isGood(), s.State == Recovering && last.isAnswered(), s.State == Down && last.isAnswered():
 		s.BadRounds, s.GoodRounds = 0, s.GoodRounds+1
-	case last.isPartial():
+	case last.isPartial(), last.disowning > 0:
 		s.BadRounds, s.GoodRounds = 0, 0
 	default:
 		s.BadRounds = 0

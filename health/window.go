@@ -24,6 +24,7 @@ type Window struct {
 	last     round // the last round that ended
 	ended    bool  // the signal added last ended it
 	trouble  bool  // there has been evidence of an outage
+	taken    bool  // the recipient of the probes has been taken once
 }
 
 // Add adds a signal and drops passive evidence that is older than span.
@@ -45,6 +46,7 @@ func (w Window) Add(sig Signal, span time.Duration) Window {
 
 // addProbe ends the round with its last probe. A probe without a number is a round of its own.
 func (w Window) addProbe(sig Signal, span time.Duration) Window {
+	w.taken = w.taken || sig.Class == OK
 	if sig.Round == 0 {
 		return w.end([]Signal{sig})
 	}
@@ -65,8 +67,8 @@ func (w Window) addProbe(sig Signal, span time.Duration) Window {
 }
 
 func (w Window) end(probes []Signal) Window {
-	w.last, w.ended = judge(probes), true
-	w.trouble = w.trouble || w.last.bad > 0
+	w.last, w.ended = judge(probes, w.taken), true
+	w.trouble = w.trouble || w.last.bad+w.last.disowning > 0
 	return w
 }
 
@@ -129,23 +131,29 @@ func (w Window) returningSenders(at time.Time) []Signal {
 
 // round is what the probes of one round said, one probe for each address.
 //
-//	OK, Recipient                 good: the dialogue came to its end; the address of the probe may be wrong
+//	OK                            good: the dialogue came to its end
+//	Recipient                     good as well, the address of the probe may be wrong; but if it was taken before,
+//	                              disowning: it does not know its own recipients
 //	Outage                        bad
 //	Misconfigured                 refusing: says nothing about outages, unless every address shows it and it is of the kind that is one then
 //	Throttle, Temporary, Policy   answered, but neither good nor bad
 type round struct {
 	size, good, bad, refusing int
+	disowning                 int
 	quoted                    Signal // one of the worst kind that there is
 	refusal                   Signal // one that refuses, if any
 }
 
-func judge(probes []Signal) round {
+func judge(probes []Signal, taken bool) round {
 	r := round{size: len(probes)}
 	everywhere := !slices.ContainsFunc(probes, func(s Signal) bool {
 		return s.Class != Outage && (s.Class != Misconfigured || s.Condition != allFrontEnds)
 	})
 	for _, s := range probes {
-		if s.Class == OK || s.Class == Recipient {
+		switch {
+		case s.Class == Recipient && taken:
+			r.disowning++
+		case s.Class == OK, s.Class == Recipient:
 			r.good++
 		}
 		if s.Class == Outage || everywhere {
@@ -181,7 +189,8 @@ func weight(c Class) int {
 
 func (r round) isBad() bool     { return r.size > 0 && r.bad == r.size }
 func (r round) isPartial() bool { return r.bad > 0 && r.bad < r.size }
-func (r round) isGood() bool    { return r.good > 0 && r.bad == 0 }
+func (r round) isGood() bool    { return r.good > 0 && r.bad+r.disowning == 0 }
 
-// isAnswered reports whether at least one address neither fails nor refuses us.
-func (r round) isAnswered() bool { return r.size > r.bad+r.refusing }
+// isAnswered reports whether at least one address neither fails nor refuses us
+// nor disowns its recipient.
+func (r round) isAnswered() bool { return r.size > r.bad+r.refusing+r.disowning }

@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/mxkeep/mxkeep/health"
 	"github.com/mxkeep/mxkeep/queue"
 )
 
@@ -29,7 +30,7 @@ func (d *Dispatcher) attempt(ctx context.Context, m queue.Message) ended {
 		d.options.Health.Observe(s)
 	}
 	now := time.Now()
-	plan := queue.Plan(d.options.Schedule, m, kept(report.Results), now)
+	plan := queue.Plan(d.options.Schedule, m, kept(report.Results, d.believes(now)), now)
 	plan.Actor, plan.Held = actor, held
 	if least := now.Add(report.Slow); report.Slow > 0 && plan.NextAttempt.Before(least) {
 		plan.NextAttempt = least
@@ -66,14 +67,25 @@ func (d *Dispatcher) deliver(ctx context.Context, m queue.Message) (report Repor
 	return report, held
 }
 
-// kept turns Failed into Refused. Failed is final and says that the sender has
-// been told, but nothing tells senders yet; so a message that has failed is
-// kept with its reason for a person to decide.
-func kept(results map[int]queue.Result) map[int]queue.Result {
+// believes reports whether a refusal for good is to be believed now: a primary
+// that is in trouble, or has just recovered, refuses recipients that it has.
+func (d *Dispatcher) believes(now time.Time) bool {
+	s := d.options.Health.Status()
+	return s.State == health.Up && now.Sub(s.Since) >= d.options.Doubt
+}
+
+// kept turns Failed into Refused, or into Deferred if it is not believed.
+// Failed is final and says that the sender has been told, but nothing tells
+// senders yet; so a message that has failed is kept with its reason for a
+// person to decide.
+func kept(results map[int]queue.Result, believed bool) map[int]queue.Result {
 	all := make(map[int]queue.Result, len(results))
 	for i, r := range results {
-		if r.Action == queue.Failed {
+		switch {
+		case r.Action == queue.Failed && believed:
 			r.Action = queue.Refused
+		case r.Action == queue.Failed:
+			r.Action = queue.Deferred
 		}
 		all[i] = r
 	}

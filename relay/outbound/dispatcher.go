@@ -52,6 +52,7 @@ type DispatcherOptions struct {
 	Margin      time.Duration  // by which a lease outlasts its attempt: for settling; default 1 minute
 	Wait        time.Duration  // after a failure that is not about the message, before the next attempt; default 1 second
 	MaxWait     time.Duration  // it doubles up to this; default 1 minute
+	Doubt       time.Duration  // a refusal for good is believed once the upstream has been up for so long; default 10 minutes
 	Log         *slog.Logger   // default none
 }
 
@@ -62,6 +63,7 @@ const (
 	defaultMargin      = time.Minute
 	defaultWait        = time.Second
 	defaultMaxWait     = time.Minute
+	defaultDoubt       = 10 * time.Minute
 
 	// look is the longest time between two looks at the queue: timers do not
 	// notice that the clock, by which messages are due, was set.
@@ -83,11 +85,12 @@ func (o *DispatcherOptions) complete() error {
 	setDefault(&o.Margin, defaultMargin)
 	setDefault(&o.Wait, defaultWait)
 	setDefault(&o.MaxWait, max(o.Wait, defaultMaxWait))
+	setDefault(&o.Doubt, defaultDoubt)
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	switch s := o.Schedule; {
-	case o.Connections < 0, o.Trials < 0, o.Attempt < 0, o.Margin < 0, o.Wait < 0, o.MaxWait < o.Wait:
+	case o.Connections < 0, o.Trials < 0, o.Attempt < 0, o.Margin < 0, o.Wait < 0, o.MaxWait < o.Wait, o.Doubt < 0:
 		return fmt.Errorf("dispatcher of %s: a negative number, or a longest wait below the shortest", o.Upstream.Name())
 	case s.First <= 0 || s.Factor < 1 || s.Max < s.First || s.Jitter < 0 || s.Jitter >= 1:
 		return fmt.Errorf("dispatcher of %s: schedule %+v would not wait", o.Upstream.Name(), s)

@@ -258,6 +258,33 @@ func TestSlowIsWaitedFor(t *testing.T) {
 	})
 }
 
+func TestRefusalsAreDoubted(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		state health.State
+		since time.Duration
+		want  queue.State
+	}{
+		{"up for long: believed", health.Up, 10 * time.Minute, queue.StateRefused},
+		{"just up", health.Up, 9 * time.Minute, queue.StateDeferred},
+		{"degraded for long", health.Degraded, time.Hour, queue.StateDeferred},
+		{"recovering", health.Recovering, time.Hour, queue.StateDeferred},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				d := newDesk(t, answers(queue.Failed, queue.ScopeOneRecipient, health.Recipient), nil)
+				d.health.set(health.Status{State: test.state, Since: time.Now().Add(-test.since)})
+				id := d.accept(1)[0]
+				time.Sleep(time.Second)
+				if got := d.state(id); got != test.want {
+					t.Errorf("the message is %s, want %s", got, test.want)
+				}
+				d.end(nil)
+			})
+		})
+	}
+}
+
 func TestFailedIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDesk(t, answers(queue.Failed, queue.ScopeOneRecipient, health.Recipient), nil)
