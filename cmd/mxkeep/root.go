@@ -16,6 +16,8 @@ func newRoot(a *app) *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage("%v", err) })
 	a.globalFlags(root)
 	root.AddCommand(
+		newServe(a),
+		newDemo(a),
 		newStatus(a),
 		newReady(a),
 		newQueue(a),

@@ -1,0 +1,124 @@
+package relay
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+
+	"github.com/mxkeep/mxkeep/health"
+	"github.com/mxkeep/mxkeep/relay/admin"
+	"github.com/mxkeep/mxkeep/relay/inbound"
+	"github.com/mxkeep/mxkeep/relay/recipients"
+	"github.com/mxkeep/mxkeep/relay/smtp"
+)
+
+// intake is the SMTP server with its pause.
+type intake struct {
+	*inbound.Server
+	pauses pauses
+}
+
+// openIntake makes the SMTP server.
+func (r *Relay) openIntake() error {
+	o := inboundOptions(r.config, r.log)
+	certificate, err := r.certificate()
+	if err != nil {
+		return err
+	}
+	o.TLS = certificate.Config()
+	o.Store, o.State, o.Observe, o.ReverseDNS = r.store, r.stateOf, r.observe, r.reverse
+	if o.Known, err = r.known(); err != nil {
+		return err
+	}
+	server, err := inbound.New(o)
+	if err != nil {
+		return err
+	}
+	r.intake = &intake{server, pauses{file: r.state, key: "intake"}}
+	if pause, ok := r.intake.pauses.load(r.log); ok {
+		server.Pause(inbound.Pause(pause))
+	}
+	return nil
+}
+
+// certificate is the one that is configured, or one that we make ourselves and keep.
+func (r *Relay) certificate() (*inbound.Certificate, error) {
+	if c := r.config.Inbound; c.Certificate != "" {
+		return inbound.NewCertificate(c.Certificate, c.Key, r.log)
+	}
+	return inbound.SelfSigned(r.config.Data, r.config.Hostname, r.log)
+}
+
+// known reads the lists of recipients. Without any, everybody is known.
+func (r *Relay) known() (func(domain string, path smtp.Path) bool, error) {
+	lists := map[string]*recipients.List{}
+	for _, d := range r.config.Domains {
+		if d.Recipients == "" {
+			continue
+		}
+		list, err := recipients.Load(d.Recipients, r.log)
+		if err != nil {
+			return nil, fmt.Errorf("recipients of %s: %w", d.Name, err)
+		}
+		lists[d.Name] = list
+	}
+	if len(lists) == 0 {
+		return nil, nil
+	}
+	return func(domain string, path smtp.Path) bool {
+		list, listed := lists[domain]
+		return !listed || list.Knows(path)
+	}, nil
+}
+
+// stateOf is what counts about an upstream now.
+func (r *Relay) stateOf(upstream string) health.State {
+	for _, p := range r.primaries {
+		if p.name == upstream {
+			return p.state()
+		}
+	}
+	return health.Degraded
+}
+
+// observe hands a signal to the monitor of its upstream.
+func (r *Relay) observe(s health.Signal) {
+	for _, p := range r.primaries {
+		if p.name == s.Upstream {
+			p.monitor.Observe(s)
+		}
+	}
+}
+
+// reverse is the confirmed name of a client, "" if there is none.
+func (r *Relay) reverse(ctx context.Context, address netip.Addr) string {
+	name, err := r.resolver.LookupPTR(ctx, address)
+	if err != nil {
+		return ""
+	}
+	return name
+}
+
+// shown is the intake as operators see and steer it.
+func (i *intake) shown() admin.Inbound {
+	return admin.Inbound{
+		Stats: func() admin.InboundStats {
+			s := i.Stats()
+			return admin.InboundStats{Sessions: s.Sessions, Accepted: s.Accepted, Refused: s.Refused, Refusing: s.Refusing, Paused: admin.Pause(s.Paused)}
+		},
+		Pause: func(pause admin.Pause) error {
+			if err := i.pauses.save(pause); err != nil {
+				return err
+			}
+			i.Pause(inbound.Pause(pause))
+			return nil
+		},
+		Resume: func() error {
+			if err := i.pauses.end(); err != nil {
+				return err
+			}
+			i.Resume()
+			return nil
+		},
+	}
+}

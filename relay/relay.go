@@ -1,0 +1,274 @@
+// Package relay puts the parts together: it opens what is on disk and the
+// ports, starts everything, and stops it in an order in which nothing is lost.
+//
+// Guarantee: when Run returns, no session, attempt or transaction runs any
+// more. A part that fails ends the relay; the mail is on disk, and the next
+// start goes on with it. A primary that is down is no failure.
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/mxkeep/mxkeep/configs"
+	"github.com/mxkeep/mxkeep/queue/bolt"
+	"github.com/mxkeep/mxkeep/relay/admin"
+	"github.com/mxkeep/mxkeep/relay/dns"
+	"github.com/mxkeep/mxkeep/relay/state"
+)
+
+const (
+	purgeEvery    = time.Hour
+	headerTimeout = 5 * time.Second // of a request for /healthz or /readyz
+)
+
+// Options say what to run.
+type Options struct {
+	Config  configs.Config // checked, as configs.Load returns it
+	Version string
+	Log     *slog.Logger
+}
+
+// Relay is a relay that has opened its files and ports. Make it with Open.
+type Relay struct {
+	config  configs.Config
+	log     *slog.Logger
+	version string
+
+	state     *state.File
+	store     *bolt.Store
+	resolver  *dns.Resolver
+	primaries []*primary
+	intake    *intake
+	admin     *admin.Server
+	listeners []net.Listener // of SMTP
+	control   net.Listener
+	web       net.Listener // for /healthz and /readyz; nil if there is none
+
+	running atomic.Bool
+}
+
+// Open opens files and ports. Nobody is answered before Run. Close what was
+// opened if Run is not called.
+func Open(o Options) (*Relay, error) {
+	r := &Relay{config: o.Config, log: o.Log, version: o.Version}
+	for _, part := range []func() error{r.openFiles, r.openPrimaries, r.openIntake, r.listen} {
+		if err := part(); err != nil {
+			return nil, errors.Join(err, r.Close())
+		}
+	}
+	return r, nil
+}
+
+func (r *Relay) openFiles() error {
+	folder := r.config.Data
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return err
+	}
+	var err error
+	if r.store, err = bolt.Open(filepath.Join(folder, "queue"), storeOptions(r.config, r.log)); err != nil {
+		return err
+	}
+	if r.state, err = state.Open(filepath.Join(folder, "state.db")); err != nil {
+		return err
+	}
+	r.resolver, err = dns.New(dnsOptions(r.config, r.state, r.log))
+	return err
+}
+
+func (r *Relay) openPrimaries() error {
+	for _, u := range r.config.Upstreams {
+		p, err := r.newPrimary(u)
+		if err != nil {
+			return err
+		}
+		r.primaries = append(r.primaries, p)
+	}
+	return nil
+}
+
+// listen opens the ports, and makes the admin server, which shows what there is.
+func (r *Relay) listen() error {
+	for _, address := range r.config.Inbound.Listen {
+		l, err := net.Listen("tcp", address)
+		if err != nil {
+			return fmt.Errorf("SMTP: %w", err)
+		}
+		r.listeners = append(r.listeners, l)
+	}
+	var err error
+	if r.control, err = admin.Listen(r.config.Socket); err != nil {
+		return err
+	}
+	if r.config.HTTP.Listen != "" {
+		if r.web, err = net.Listen("tcp", r.config.HTTP.Listen); err != nil {
+			return fmt.Errorf("HTTP: %w", err)
+		}
+	}
+	upstreams := []admin.Upstream{}
+	for _, p := range r.primaries {
+		upstreams = append(upstreams, p.shown())
+	}
+	r.admin = admin.New(admin.Options{Store: r.store, Upstreams: upstreams, Inbound: r.intake.shown(),
+		Keep: keep(r.config), Version: r.version, Started: time.Now(), Ready: r.ready})
+	return nil
+}
+
+// ready returns nil when mail is accepted.
+func (r *Relay) ready() error {
+	if !r.running.Load() {
+		return errors.New("not running: starting or stopping")
+	}
+	return r.store.Err()
+}
+
+// Run lets mail through until ctx ends, or a part fails, and closes the relay.
+// First the door closes and what is under way comes to its end; then those go
+// that watch and steer. The error is that of the part.
+func (r *Relay) Run(ctx context.Context) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	behind, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	mail, watch := &parts{stop: stop}, &parts{stop: stop}
+	r.startWatching(behind, watch)
+	r.startMail(ctx, mail)
+	r.running.Store(true)
+	r.log.Info("relay.ready", "hostname", r.config.Hostname, "smtp", r.addresses(), "socket", r.config.Socket, "version", r.version)
+
+	<-ctx.Done()
+	r.running.Store(false)
+	r.log.Info("relay.stopping", "why", context.Cause(ctx))
+	mail.wait()
+	end()
+	watch.wait()
+	var failure partError
+	if !errors.As(context.Cause(ctx), &failure) {
+		return r.Close()
+	}
+	return errors.Join(failure, r.Close())
+}
+
+// startMail starts what moves mail.
+func (r *Relay) startMail(ctx context.Context, mail *parts) {
+	for _, l := range r.listeners {
+		mail.run("SMTP", func() error { return r.intake.Serve(ctx, l) })
+	}
+	for _, p := range r.primaries {
+		mail.run("deliveries to "+p.name, func() error { return p.dispatcher.Run(ctx) })
+		mail.run("probes of "+p.name, func() error { p.prober.Run(ctx); return nil })
+	}
+	mail.run("store", func() error {
+		select {
+		case <-r.store.Failed():
+			return r.store.Err()
+		case <-ctx.Done():
+			return nil
+		}
+	})
+	mail.run("purge", func() error { return r.purge(ctx) })
+}
+
+// startWatching starts what watches and steers.
+func (r *Relay) startWatching(ctx context.Context, watch *parts) {
+	for _, p := range r.primaries {
+		watch.run("health of "+p.name, func() error { p.monitor.Run(ctx); return nil })
+		watch.run("changes of "+p.name, func() error { p.follow(ctx); return nil })
+	}
+	watch.run("control socket", func() error { return r.admin.Serve(ctx, r.control) })
+	watch.run("rates", func() error { r.admin.Watch(ctx); return nil })
+	if r.web != nil {
+		watch.run("HTTP", func() error { return r.serveWeb(ctx) })
+	}
+}
+
+// serveWeb answers /healthz and /readyz until ctx ends.
+func (r *Relay) serveWeb(ctx context.Context) error {
+	server := &http.Server{Handler: r.admin.Probes(), ReadHeaderTimeout: headerTimeout}
+	defer context.AfterFunc(ctx, func() { server.Close() })()
+	if err := server.Serve(r.web); ctx.Err() == nil {
+		return err
+	}
+	return nil
+}
+
+// purge removes from time to time what nobody wants any more.
+func (r *Relay) purge(ctx context.Context) error {
+	tick := time.NewTicker(purgeEvery)
+	defer tick.Stop()
+	for {
+		purged, err := r.store.Purge(context.WithoutCancel(ctx), time.Now())
+		if err != nil {
+			return err
+		}
+		if purged > 0 {
+			r.log.Info("queue.purged", "messages", purged)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+func (r *Relay) addresses() (all []string) {
+	for _, l := range r.listeners {
+		all = append(all, l.Addr().String())
+	}
+	return all
+}
+
+// Close closes files and ports. Run does it by itself.
+func (r *Relay) Close() error {
+	var all []error
+	for _, l := range append(append([]net.Listener(nil), r.listeners...), r.control, r.web) {
+		if l != nil {
+			_ = l.Close() // whoever served it has closed it
+		}
+	}
+	for _, p := range r.primaries {
+		p.upstream.Close()
+	}
+	if r.store != nil {
+		all = append(all, r.store.Close())
+	}
+	if r.state != nil {
+		all = append(all, r.state.Close())
+	}
+	return errors.Join(all...)
+}
+
+// parts run until they are told to end. The first that fails ends all.
+type parts struct {
+	stop    context.CancelCauseFunc
+	running sync.WaitGroup
+}
+
+// partError is why a relay ended by itself.
+type partError struct {
+	part string
+	err  error
+}
+
+func (e partError) Error() string { return e.part + ": " + e.err.Error() }
+func (e partError) Unwrap() error { return e.err }
+
+func (p *parts) run(name string, do func() error) {
+	p.running.Go(func() {
+		if err := do(); err != nil {
+			p.stop(partError{name, err})
+		}
+	})
+}
+
+func (p *parts) wait() { p.running.Wait() }

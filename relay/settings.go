@@ -1,0 +1,90 @@
+package relay
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"log/slog"
+	"os"
+
+	"github.com/mxkeep/mxkeep/configs"
+	"github.com/mxkeep/mxkeep/queue"
+	"github.com/mxkeep/mxkeep/queue/bolt"
+	"github.com/mxkeep/mxkeep/relay/dns"
+	"github.com/mxkeep/mxkeep/relay/inbound"
+	"github.com/mxkeep/mxkeep/relay/outbound"
+	"github.com/mxkeep/mxkeep/relay/state"
+)
+
+// The functions of this file hand the settings of the configuration to the parts.
+
+func storeOptions(c configs.Config, log *slog.Logger) bolt.Options {
+	return bolt.Options{GenerationSize: c.Queue.GenerationSize, GenerationAge: c.Queue.GenerationAge,
+		Keep: keep(c), MinFree: uint64(c.Inbound.MinFree), Log: log}
+}
+
+func keep(c configs.Config) queue.Keep {
+	return queue.Keep{Trash: c.Queue.Trash, Refused: c.Queue.Refused}
+}
+
+func dnsOptions(c configs.Config, file *state.File, log *slog.Logger) dns.Options {
+	return dns.Options{Servers: c.DNS.Servers, Timeout: c.DNS.Timeout, Tries: c.DNS.Tries, Keep: file, Log: log}
+}
+
+func upstreamOptions(c configs.Config, u configs.Upstream, resolver *dns.Resolver) (outbound.Options, error) {
+	secured, err := tlsOptions(u.TLS)
+	if err != nil {
+		return outbound.Options{}, fmt.Errorf("upstream %s: %w", u.Name, err)
+	}
+	d := u.Delivery
+	return outbound.Options{Name: u.Name, Hosts: u.Hosts, Port: u.Port, Hello: c.Hostname, TLS: secured,
+		SourceAddress: u.SourceAddress, Private: u.PrivateNetworks, Timeouts: outbound.Timeouts(u.Timeouts),
+		MaxMessages: d.Messages, MaxAge: d.Age, MaxIdle: d.Idle, Recipients: d.Recipients, Resolver: resolver}, nil
+}
+
+func tlsOptions(t configs.TLS) (outbound.TLS, error) {
+	o := outbound.TLS{ServerName: t.ServerName} // the policy is TLSRequired
+	switch t.Policy {
+	case configs.TLSOpportunistic:
+		o.Policy = outbound.TLSOpportunistic
+	case configs.TLSNone:
+		o.Policy = outbound.TLSNone
+	}
+	if t.CA != "" {
+		text, err := os.ReadFile(t.CA)
+		if err != nil {
+			return o, err
+		}
+		o.Roots = x509.NewCertPool()
+		if !o.Roots.AppendCertsFromPEM(text) {
+			return o, fmt.Errorf("%s has no certificate", t.CA)
+		}
+	}
+	if t.Certificate != "" {
+		certificate, err := tls.LoadX509KeyPair(t.Certificate, t.Key)
+		if err != nil {
+			return o, err
+		}
+		o.Certificate = &certificate
+	}
+	return o, nil
+}
+
+func dispatcherOptions(c configs.Config, p *primary, store outbound.Store, log *slog.Logger) outbound.DispatcherOptions {
+	d := p.config.Delivery
+	return outbound.DispatcherOptions{Upstream: p.upstream, Store: store, Health: p.monitor, Schedule: queue.Schedule(c.Queue.Schedule),
+		Connections: d.Connections, Trials: p.config.Health.Trials, Attempt: d.Attempt, Wait: d.Wait, MaxWait: d.MaxWait, Doubt: d.Doubt, Log: log}
+}
+
+func inboundOptions(c configs.Config, log *slog.Logger) inbound.Options {
+	o := inbound.Options{Hostname: c.Hostname, Domains: map[string]string{}, Hints: map[string]string{},
+		Limits: inbound.Limits(c.Inbound.Limits), Timeouts: inbound.Timeouts(c.Inbound.Timeouts), Returning: inbound.Returning(c.Inbound.Returning),
+		Lifetime: c.Queue.Lifetime, MinFree: c.Inbound.MinFree, Log: log}
+	for _, d := range c.Domains {
+		o.Domains[d.Name] = d.Upstream
+	}
+	for _, u := range c.Upstreams {
+		o.Hints[u.Name] = u.Hosts[0]
+	}
+	return o
+}
