@@ -23,6 +23,7 @@ type command struct {
 	arg   string
 	path  smtp.Path // forward-path of RCPT
 	chunk int64     // octets that follow a BDAT
+	last  bool      // and it is the last one
 }
 
 // fatal marks a refusal after which nobody knows where the next command begins,
@@ -125,7 +126,7 @@ func parseChunk(c command) (command, *refusal) {
 	case n > math.MaxUint32: // as much as the engine can count
 		return c, refuse(reasonSize, 552, smtp.StatusTooBig, "chunk too big").fatal()
 	}
-	c.chunk = int64(n)
+	c.chunk, c.last = int64(n), more
 	return c, nil
 }
 

@@ -46,6 +46,9 @@ type conn struct {
 	tls      string    // version, "" is plaintext
 	data     bool      // content of DATA comes
 	chunk    int64     // octets of a BDAT chunk that are still to come
+	last     bool      // it is the last one of its message
+	open     bool      // a chunk was accepted that was not the last one
+	loose    bool      // the engine has dropped content of BDAT, and its goroutine may still run
 	content  framing
 	since    time.Time // content began
 	received int64     // octets of it
@@ -115,7 +118,7 @@ func (c *conn) nextCommand() error {
 	case cmd.verb == "STARTTLS":
 		return c.startTLS()
 	}
-	c.verb, c.path, c.offered, c.chunk = cmd.verb, cmd.path, cmd.arg, cmd.chunk
+	c.verb, c.path, c.offered, c.chunk, c.last = cmd.verb, cmd.path, cmd.arg, cmd.chunk, cmd.last
 	if cmd.chunk > 0 {
 		c.begin()
 	}
@@ -158,8 +161,11 @@ func (c *conn) inSequence(cmd command) *refusal {
 			return refuse(reasonSequence, 503, smtp.StatusSequence, "EHLO comes first")
 		}
 	case "BDAT":
-		if c.hello == "" {
+		switch {
+		case c.hello == "":
 			return refuse(reasonSequence, 503, smtp.StatusSequence, "EHLO comes first").fatal()
+		case c.loose: // the engine would mistake the result of that goroutine for the one of the new message
+			return refuse(reasonSequence, 421, smtp.StatusLocalError, "a message was broken off: use a new connection").fatal()
 		}
 	case "STARTTLS":
 		switch {
@@ -219,6 +225,7 @@ func (c *conn) Write(p []byte) (int, error) {
 		c.content = framing{dots: true}
 		c.begin()
 	}
+	c.follow(code)
 	if err := c.send(reply); err != nil {
 		return 0, err
 	}
@@ -226,6 +233,21 @@ func (c *conn) Write(p []byte) (int, error) {
 		c.fail(io.EOF)
 	}
 	return len(p), nil
+}
+
+// follow keeps in mind whether the engine reads content of BDAT in a goroutine.
+// It waits for that one only at the last chunk, unless the chunk is too big.
+func (c *conn) follow(code string) {
+	switch c.verb {
+	case "BDAT":
+		c.loose = c.loose || c.open && code != "250" && (!c.last || code == "552")
+		c.open = code == "250" && !c.last
+	case "RSET", "EHLO", "HELO":
+		if code == "250" {
+			c.loose = c.loose || c.open
+			c.open = false
+		}
+	}
 }
 
 // welcome makes the reply to EHLO: our name comes first (RFC 5321 4.1.1.1), and

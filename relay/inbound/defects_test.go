@@ -206,6 +206,34 @@ func TestResetDuringChunks(t *testing.T) {
 	}
 }
 
+// TestBrokenOff: after content of BDAT was dropped, a message comes by DATA, or
+// over a new connection: the engine may still hold the end of the first one.
+func TestBrokenOff(t *testing.T) {
+	for name, drop := range map[string]string{
+		"RSET": "C: RSET\nS: 250", "EHLO": "C: EHLO b.example\nS: 250", "HELO": "C: HELO b.example\nS: 250",
+		"too big": "C: BDAT 2000\nS: 552", "too big at last": "C: BDAT 2000 LAST\nS: 552",
+	} {
+		r := newRig(t, func(o *Options) { o.Limits.MessageSize = 1000 })
+		w := r.dial("192.0.2.1").hello().envelope()
+		w.say("BDAT 5\r\nabcde")
+		w.want("250 2.0.0 Continue")
+		w.transcript(drop)
+		if strings.HasPrefix(name, "too big") {
+			w.say(strings.Repeat("x", 2000))
+		}
+		w.envelope()
+		w.transcript("C: DATA\nS: 354\nC: .\nS: 250 2.0.0 queued as")
+		w.envelope()
+		w.say("BDAT 0 LAST\r\n")
+		w.want("421 4.3.0 a message was broken off")
+		w.want("gone")
+		r.finish()
+		if n := len(r.messages()); n != 1 {
+			t.Errorf("%s: %d messages", name, n)
+		}
+	}
+}
+
 // TestExactSize: a message of exactly the limit is taken, one octet more is not.
 func TestExactSize(t *testing.T) {
 	const limit = 1000

@@ -18,6 +18,7 @@
 //	a bare CR or LF in content    read to the true end, then 550 5.6.11
 //	STARTTLS                      conn does the handshake; if it fails, the connection is closed
 //	a control byte in a command   refused before the engine could echo it
+//	BDAT content broken off       no further BDAT on this connection: 421
 //
 // One point of RFC 5321 is not met, because the engine does not parse it: RCPT
 // TO:<postmaster> without a domain (4.5.1) is refused with 501.
