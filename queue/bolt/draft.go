@@ -50,7 +50,7 @@ type draft struct {
 	written []byte      // the bytes of that chunk
 	size    int64
 	sum     hash.Hash
-	broken  error // of a Write: what came is not all here
+	broken  error // of a Write, or of a chunk: what came is not all here
 	ended   bool
 }
 
@@ -60,7 +60,7 @@ func newDraft(s *Store, id queue.ID) *draft { return &draft{store: s, id: id, su
 func (d *draft) ID() queue.ID { return d.id }
 
 // Write takes a part of the content. Full chunks are on their way to the file
-// when it returns; that they arrived is known when the record did.
+// when it returns; that they have arrived is known when the record has.
 func (d *draft) Write(p []byte) (int, error) {
 	if d.ended {
 		return 0, d.over()
@@ -71,8 +71,9 @@ func (d *draft) Write(p []byte) (int, error) {
 	written := 0
 	for len(p) > 0 {
 		if len(d.buffer) == chunkSize {
-			if d.broken = d.flush(); d.broken != nil {
-				return written, d.broken
+			if err := d.flush(); err != nil {
+				d.broken = err
+				return written, err
 			}
 		}
 		n := min(len(p), chunkSize-len(d.buffer))
@@ -96,31 +97,30 @@ func (d *draft) flush() error {
 	if err := d.findHome(); err != nil {
 		return err
 	}
-	number, bytes := d.chunks, d.buffer
+	number, chunk := d.chunks, d.buffer
 	c := newChange(func(b *batch) error {
 		if err := b.bucket(bucketDrafts).Put([]byte(d.id), []byte{}); err != nil {
 			return err
 		}
-		return putChunk(b, d.id, number, bytes)
+		return putChunk(b, d.id, number, chunk)
 	})
 	if err := d.home.send(context.Background(), c); err != nil {
 		return err
 	}
 	d.chunks++
-	d.writing, d.written = c, bytes
+	d.writing, d.written = c, chunk
 	d.buffer = d.store.buffers.take()
 	return nil
 }
 
-// awaitChunk waits until the chunk that is being written is in the file.
+// awaitChunk waits until all chunks are in the file, and says if they are.
 func (d *draft) awaitChunk() error {
-	if d.writing == nil {
-		return nil
+	if d.writing != nil {
+		d.broken = errors.Join(d.broken, <-d.writing.result)
+		d.store.buffers.giveBack(d.written)
+		d.writing, d.written = nil, nil
 	}
-	err := <-d.writing.result
-	d.store.buffers.giveBack(d.written)
-	d.writing, d.written = nil, nil
-	return err
+	return d.broken
 }
 
 // findHome chooses the generation, once.

@@ -1,10 +1,15 @@
 package queuetest
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"errors"
 	"math/rand/v2"
+	"os"
 	"slices"
+	"strconv"
 	"sync"
+	"testing"
 	"time"
 
 	"github.com/mxkeep/mxkeep/queue"
@@ -137,19 +142,37 @@ type model struct {
 	lines    int
 }
 
-// randomLife does the same random acts to the store and to the model.
-func randomLife(b *bench) {
+func randomLife(b *bench) { b.live(600, func() queue.Store { return b.store }) }
+
+// Live does the same random acts to a store and to the model. Before each act
+// it asks for the store, which may have been closed and opened again.
+func Live(t *testing.T, acts int, store func() queue.Store) {
+	(&bench{T: t, ctx: t.Context()}).live(acts, store)
+}
+
+// seedVariable names a seed to begin with instead of a random one, to play a
+// failed life again.
+const seedVariable = "QUEUETEST_SEED"
+
+func (b *bench) live(acts int, store func() queue.Store) {
+	b.Helper()
 	seed := rand.Uint64()
-	b.Logf("seed %d", seed)
+	if text := os.Getenv(seedVariable); text != "" {
+		var err error
+		seed, err = strconv.ParseUint(text, 10, 64)
+		b.must(err)
+	}
+	b.Logf("play it again with %s=%d", seedVariable, seed)
 	random := rand.New(rand.NewPCG(seed, 0))
 	world := model{messages: map[queue.ID]queue.Message{}}
 	var ids []queue.ID
-	for step := range 600 {
+	for step := range acts {
+		b.store = store()
 		if len(ids) == 0 || random.IntN(5) == 0 {
 			ids = append(ids, world.accept(b, random))
 		}
 		id := ids[random.IntN(len(ids))]
-		switch random.IntN(4) {
+		switch random.IntN(5) {
 		case 0:
 			world.claim(b, random, id)
 		case 1:
@@ -158,6 +181,8 @@ func randomLife(b *bench) {
 			world.amend(b, random, id)
 		case 3:
 			world.purge(b, random)
+		case 4:
+			world.abort(b, random)
 		}
 		same(b, "message", b.message(id), world.messages[id])
 		if step%20 == 0 {
@@ -174,8 +199,7 @@ func (w *model) accept(b *bench, random *rand.Rand) queue.ID {
 	}
 	body := content(random.IntN(1 << (1 + random.IntN(18))))
 	id := b.accept(a, body)
-	m := b.message(id)
-	w.messages[id], _ = queue.Accept(id, a, int64(len(body)), m.Digest)
+	w.messages[id], _ = queue.Accept(id, a, int64(len(body)), sha256.Sum256(body))
 	w.lines++
 	return id
 }
@@ -236,6 +260,14 @@ func (w *model) amend(b *bench, random *rand.Rand, id queue.ID) {
 	}
 }
 
+// abort begins a message and gives it up.
+func (w *model) abort(b *bench, random *rand.Rand) {
+	d := b.draft(content(random.IntN(1 << (1 + random.IntN(18)))))
+	b.must(d.Abort())
+	_, err := b.store.Message(b.ctx, d.ID())
+	b.wantErr(err, queue.ErrNotFound)
+}
+
 func (w *model) purge(b *bench, random *rand.Rand) {
 	at := now().Add(time.Duration(random.IntN(3)) * 40 * time.Hour)
 	removed := 0
@@ -266,6 +298,13 @@ func (w *model) compare(b *bench) {
 		same(b, "message", m, w.messages[m.ID])
 		if m.Due(at) {
 			due = append(due, m.ID)
+		}
+		if m.Purged {
+			continue
+		}
+		body, ok := bytes.CutPrefix(b.content(m.ID), []byte(trace))
+		if !ok || sha256.Sum256(body) != m.Digest {
+			b.Fatalf("%s has other content than was accepted", m.ID)
 		}
 	}
 	got := b.due(upstream, at)
