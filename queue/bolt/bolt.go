@@ -84,6 +84,7 @@ type Store struct {
 
 	ids    sync.Mutex
 	lastID queue.ID
+	gaveID atomic.Bool // since Open
 
 	rotation    sync.RWMutex
 	generations []*generation // oldest first; the last one takes new mail
@@ -239,6 +240,7 @@ func (s *Store) nextID() queue.ID {
 	s.ids.Lock()
 	defer s.ids.Unlock()
 	s.lastID = queue.NextID(s.lastID, time.Now())
+	s.gaveID.Store(true)
 	return s.lastID
 }
 
@@ -300,6 +302,10 @@ func (s *Store) Close() error {
 	}
 	s.closed = true
 	var errs []error
+	if s.gaveID.Load() && s.Err() == nil { // every transaction writes the last ID
+		youngest := s.generations[len(s.generations)-1]
+		errs = append(errs, youngest.do(context.Background(), func(*batch) error { return nil }))
+	}
 	for _, g := range s.generations {
 		if err := g.close(); err != nil {
 			errs = append(errs, err)

@@ -189,8 +189,11 @@ func TestDecodeRefuses(t *testing.T) {
 		}
 	}
 	for what, err := range map[string]error{
-		"other JSON":          func() error { _, err := decodeMessage("374kdrw00000", seal([]byte(`{"id":7}`))); return err }(),
-		"an unknown word":     func() error { _, err := decodeEntry(sequenceKey(7), seal([]byte(`{"results":[{"action":"lost"}]}`))); return err }(),
+		"other JSON": func() error { _, err := decodeMessage("374kdrw00000", seal([]byte(`{"id":7}`))); return err }(),
+		"an unknown word": func() error {
+			_, err := decodeEntry(sequenceKey(7), seal([]byte(`{"results":[{"action":"lost"}]}`)))
+			return err
+		}(),
 		"a counter of text":   func() error { _, err := decodeCounters(seal([]byte(`{"bytes":"x"}`))); return err }(),
 		"a short due entry":   func() error { _, err := decodeSummary([]byte("short"), encodeSummary(queue.Summary{})); return err }(),
 		"a due entry cut off": func() error { _, err := decodeSummary(make([]byte, 30), []byte{2, 2}); return err }(),
