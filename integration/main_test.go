@@ -20,6 +20,10 @@ import (
 var binary string
 
 func TestMain(m *testing.M) {
+	if address := os.Getenv(discardEnv); address != "" {
+		fmt.Fprintln(os.Stderr, discard(address))
+		os.Exit(1)
+	}
 	folder, err := os.MkdirTemp("", "mxkeep-integration-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -49,14 +53,14 @@ func peer(t *testing.T, name, debianPackage string) string {
 
 // daemon is a relay that runs.
 type daemon struct {
-	t      *testing.T
+	t      testing.TB
 	folder string
 	cmd    *exec.Cmd
 	client *admin.Client
 }
 
 // serve starts the binary on a configuration and waits until it accepts mail.
-func serve(t *testing.T, folder, config string) *daemon {
+func serve(t testing.TB, folder, config string) *daemon {
 	t.Helper()
 	path := filepath.Join(folder, "mxkeep.yaml")
 	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {

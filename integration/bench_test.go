@@ -1,0 +1,96 @@
+package integration
+
+import (
+	"testing"
+	"time"
+
+	"github.com/mxkeep/mxkeep/relay/admin"
+)
+
+// Goals of the benchmarks: shares of what the baseline does in the same run,
+// and bytes of the relay's heap.
+const (
+	goalSmall = 0.40 // at 4 KiB
+	goalLarge = 0.50 // at 75 KiB
+	goalHeap  = 64 << 20
+)
+
+// BenchmarkHold holds mail as in an outage: real SMTP over loopback into the
+// built relay, which answers 250 when the message is synced to the disk; next
+// to it, as the baseline, a server of go-smtp that throws mail away. Both are
+// processes of their own and have the same client, with 50 sessions that are
+// kept. The client pipelines MAIL, RCPT and DATA, which is the harder
+// comparison: BenchmarkHoldOneByOne has one that does not.
+//
+// ratio is the share of the baseline's rate; cpu-ms/1000msg is the processor
+// time of the server; heap-MiB the most that the relay's heap ever was, and
+// anon-MiB its memory without files at the end.
+func BenchmarkHold(b *testing.B) { benchmarkHold(b, pipelined) }
+
+// BenchmarkHoldOneByOne is BenchmarkHold with a client that waits for each reply.
+func BenchmarkHoldOneByOne(b *testing.B) { benchmarkHold(b, oneByOne) }
+
+func benchmarkHold(b *testing.B, speak func(size int) dialogue) {
+	relay, address := hold(b)
+	relay.until("outage", 20*time.Second, func(s admin.Status) bool { return s.Upstreams[0].State == "down" })
+	baseline, baselineAddress := startDiscard(b)
+	for _, size := range []struct {
+		name string
+		size int
+		goal float64
+	}{{"4KiB", 4 << 10, goalSmall}, {"75KiB", 75 << 10, goalLarge}} {
+		var most, rate float64
+		var clocked time.Duration
+		b.Run("baseline/"+size.name, func(b *testing.B) {
+			b.SetBytes(int64(size.size))
+			most = measure(b, baselineAddress, baseline.Pid, speak(size.size))
+		})
+		b.Run("hold/"+size.name, func(b *testing.B) {
+			b.SetBytes(int64(size.size))
+			rate = measure(b, address, relay.cmd.Process.Pid, speak(size.size))
+			clocked = b.Elapsed()
+			b.ReportMetric(rate/most, "ratio")
+			b.ReportMetric(float64(heap(b, relay))/(1<<20), "heap-MiB")
+			b.ReportMetric(float64(privateMemory(b, relay.cmd.Process.Pid))/(1<<20), "anon-MiB")
+		})
+		// A benchmark that fails shows no figures, so this one does it for both.
+		if most > 0 && rate < size.goal*most && clocked >= time.Second {
+			b.Errorf("%s: %.2f of the baseline, not %.2f", size.name, rate/most, size.goal)
+		}
+	}
+	if most := heap(b, relay); most >= goalHeap {
+		b.Errorf("the heap was %d bytes", most)
+	}
+}
+
+// measure sends b.N messages and returns how many there were in a second.
+func measure(b *testing.B, address string, pid int, d dialogue) (rate float64) {
+	c := gather(b, address, d)
+	spent := processorTime(b, pid)
+	b.ResetTimer()
+	c.send(b, d, b.N)
+	b.StopTimer()
+	spent = processorTime(b, pid) - spent
+	c.leave(b)
+	rate = float64(b.N) / b.Elapsed().Seconds()
+	b.ReportMetric(rate, "msg/s")
+	b.ReportMetric(float64(spent.Microseconds())/float64(b.N), "cpu-ms/1000msg")
+	return rate
+}
+
+// TestHeapWhileHolding: what comes in over many sessions does not pile up in memory.
+func TestHeapWhileHolding(t *testing.T) {
+	const messages = 2000
+	relay, address := hold(t)
+	d := pipelined(75 << 10)
+	c := gather(t, address, d)
+	c.send(t, d, messages)
+	c.leave(t)
+	status := relay.until("custody of all", 20*time.Second, func(s admin.Status) bool { return s.Queue != nil && s.Queue.Messages == messages+sessions })
+	if status.Account.Accepted != messages+sessions {
+		t.Errorf("accepted %d of %d", status.Account.Accepted, messages+sessions)
+	}
+	if most := heap(t, relay); most >= goalHeap {
+		t.Errorf("the heap was %d bytes", most)
+	}
+}
