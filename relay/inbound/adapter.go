@@ -87,13 +87,17 @@ func (a *adapter) Rcpt(_ string, o *gosmtp.RcptOptions) error {
 	})
 }
 
-// Data takes the content. For BDAT go-smtp calls it in a goroutine of its own
-// and does not wait for it if the connection ends, so the engine does.
+// Data takes the content, that of DATA from the connection itself. For BDAT
+// go-smtp calls it with a pipe, in a goroutine of its own, and does not wait for
+// it if the connection ends, so the engine does.
 func (a *adapter) Data(r io.Reader) error {
 	if !a.conn.during(&a.engine.contents) {
 		return errorOf(net.ErrClosed)
 	}
 	defer a.engine.contents.Done()
+	if _, chunks := r.(*io.PipeReader); !chunks {
+		r = body{a.conn}
+	}
 	var id queue.ID
 	err := a.answer(func() (no *refusal) {
 		id, no = a.session.receive(r)

@@ -37,6 +37,7 @@ type conn struct {
 	in       *bufio.Reader // from stream
 	pending  []byte        // for the engine to read first
 	reply    []byte        // lines of a reply whose last one has not been written
+	held     []byte        // replies that go out with the next one
 	greeted  bool
 	verb     string    // of the command that the engine is at
 	path     smtp.Path // its forward-path
@@ -91,7 +92,7 @@ func (c *conn) Read(p []byte) (n int, err error) {
 		case c.chunk > 0:
 			n, err = c.readChunk(p)
 		case c.data:
-			n, err = c.readData(p)
+			_, err = c.readData(p) // the session has left it
 		default:
 			err = c.nextCommand()
 		}
@@ -121,6 +122,9 @@ func (c *conn) nextCommand() error {
 	c.verb, c.path, c.offered, c.chunk, c.last = cmd.verb, cmd.path, cmd.arg, cmd.chunk, cmd.last
 	if cmd.chunk > 0 {
 		c.begin()
+		if err := c.flush(); err != nil {
+			return err
+		}
 	}
 	c.pending = line // it stays in the buffer of in until the engine has it
 	return nil
@@ -226,6 +230,10 @@ func (c *conn) Write(p []byte) (int, error) {
 		c.begin()
 	}
 	c.follow(code)
+	if c.mayHold(code) {
+		c.held = append(c.held, reply...)
+		return len(p), nil
+	}
 	if err := c.send(reply); err != nil {
 		return 0, err
 	}
@@ -233,6 +241,25 @@ func (c *conn) Write(p []byte) (int, error) {
 		c.fail(io.EOF)
 	}
 	return len(p), nil
+}
+
+// mayHold reports whether a reply can wait for the next one: the client has sent
+// the next command already, and reads the replies together (RFC 2920 3.2).
+func (c *conn) mayHold(code string) bool {
+	switch c.verb {
+	case "MAIL", "RCPT", "RSET":
+		behind, _ := c.in.Peek(c.in.Buffered())
+		return code != "421" && bytes.IndexByte(behind, '\n') >= 0
+	}
+	return false
+}
+
+// flush sends what is held.
+func (c *conn) flush() error {
+	if len(c.held) == 0 {
+		return nil
+	}
+	return c.send(nil)
 }
 
 // follow keeps in mind whether the engine reads content of BDAT in a goroutine.
@@ -310,10 +337,14 @@ func (c *conn) farewell(r *refusal) error {
 	return c.fail(io.EOF)
 }
 
-// send writes to the client.
+// send writes to the client: what is held, and p.
 func (c *conn) send(p []byte) error {
 	if c.fault != nil {
 		return c.fault
+	}
+	if len(c.held) > 0 {
+		p = append(c.held, p...)
+		c.held = c.held[:0]
 	}
 	c.raw.SetWriteDeadline(time.Now().Add(c.timeouts().Write))
 	if _, err := c.stream.Write(p); err != nil {

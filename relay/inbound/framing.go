@@ -24,17 +24,27 @@ const (
 // scan reads p and returns how much of it belongs to the content: all of it,
 // or less if the end is within; n then counts the end's own octets.
 func (f *framing) scan(p []byte) (n int, end bool) {
-	for n < len(p) {
+	n, _, end = f.unstuff(nil, p)
+	return n, end
+}
+
+// unstuff reads p as scan does and copies to out, as far as it reaches, what
+// the content of DATA says: without the end, and without the dots before it
+// that begin a line (RFC 5321 4.5.2). From a bare CR or LF on it copies nothing.
+func (f *framing) unstuff(out, p []byte) (n, copied int, end bool) {
+	for n < len(p) && !end {
+		begin := n
 		if f.state == midLine {
 			n += f.skipLine(p[n:])
-			continue
+		} else {
+			end = f.step(p[n])
+			n++
 		}
-		if f.step(p[n]) {
-			return n + 1, true
+		if framed := f.state == afterDot || f.state == afterDotCR; !framed && !f.bare {
+			copied += copy(out[copied:], p[begin:n])
 		}
-		n++
 	}
-	return n, false
+	return n, copied, end
 }
 
 // skipLine reads from the middle of a line to its LF.

@@ -2,6 +2,7 @@ package inbound
 
 import (
 	"errors"
+	"io"
 	"os"
 	"time"
 
@@ -42,9 +43,25 @@ func (c *conn) readChunk(p []byte) (int, error) {
 	return n, nil
 }
 
-// readData reads of the content of DATA. The engine only ever sees clean line
-// ends, on which it agrees with us about the end: from a bare CR or LF on we
-// read to the end ourselves, and the session asks flaw.
+// body is the content of DATA, for the session. The engine would read it
+// octet by octet; it only sees a dot, when the content has been read to its end.
+type body struct{ *conn }
+
+// Read reads content as it was before its dots were doubled. From a bare CR or
+// LF on it gives nothing until the end, and the session asks flaw.
+func (b body) Read(p []byte) (int, error) {
+	for b.fault == nil && b.data && len(p) > 0 {
+		if n, err := b.readData(p); n > 0 || err != nil {
+			return n, err
+		}
+	}
+	if b.fault != nil {
+		return 0, b.fault
+	}
+	return 0, io.EOF
+}
+
+// readData reads of the content of DATA.
 func (c *conn) readData(p []byte) (int, error) {
 	if c.in.Buffered() == 0 {
 		c.allow()
@@ -53,15 +70,10 @@ func (c *conn) readData(p []byte) (int, error) {
 		}
 	}
 	piece, _ := c.in.Peek(min(c.in.Buffered(), len(p))) // what is buffered can be had
-	n, end := c.content.scan(piece)
+	n, given, end := c.content.unstuff(p, piece)
 	c.received += int64(n)
-	c.data = !end
-	given := 0
-	switch {
-	case !c.content.bare:
-		given = copy(p, piece[:n])
-	case end:
-		c.pending = []byte("x\r\n.\r\n") // from any state of the engine that ends its data
+	if end {
+		c.data, c.pending = false, []byte(".\r\n")
 	}
 	c.in.Discard(n)
 	return given, nil

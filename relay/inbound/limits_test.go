@@ -76,9 +76,7 @@ func TestDeafClient(t *testing.T) {
 		r := newRig(t, nil)
 		defer r.finish()
 		w := r.dial("192.0.2.1").hello()
-		close(w.stop)
-		w.ask("NOOP", "250")
-		<-w.ended // nobody reads from now on
+		w.askLast("NOOP", "250 2.0.0 I have") // nobody reads from now on
 		w.say("NOOP\r\n")
 		time.Sleep(time.Minute + time.Second)
 		synctest.Wait()

@@ -12,6 +12,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/mxkeep/mxkeep/health"
@@ -160,8 +161,8 @@ func (r *rig) content(id queue.ID) (trace, content string) {
 type wire struct {
 	t     testing.TB
 	conn  net.Conn
-	lines chan string // closed when the server has gone
-	stop  chan struct{}
+	lines chan string            // closed when the server has gone
+	last  atomic.Pointer[string] // how the last line that is read begins
 	ended chan struct{}
 }
 
@@ -183,8 +184,8 @@ func newWire(t testing.TB, conn net.Conn) *wire {
 }
 
 func (w *wire) listen() {
-	w.lines, w.stop, w.ended = make(chan string, 10000), make(chan struct{}), make(chan struct{})
-	lines, stop, ended, in := w.lines, w.stop, w.ended, bufio.NewReader(w.conn)
+	w.lines, w.ended = make(chan string, 10000), make(chan struct{})
+	lines, ended, in := w.lines, w.ended, bufio.NewReader(w.conn)
 	go func() {
 		defer close(ended)
 		for {
@@ -194,10 +195,8 @@ func (w *wire) listen() {
 				return
 			}
 			lines <- strings.TrimSuffix(line, "\r\n")
-			select {
-			case <-stop: // the line was the last one before TLS
+			if last := w.last.Load(); last != nil && strings.HasPrefix(line, *last) {
 				return
-			default:
 			}
 		}
 	}()
@@ -262,12 +261,19 @@ func (w *wire) envelope() *wire {
 	return w
 }
 
+// askLast says a command and reads nothing after its reply.
+func (w *wire) askLast(command, prefix string) {
+	w.t.Helper()
+	w.last.Store(&prefix)
+	w.ask(command, prefix)
+	<-w.ended
+	w.last.Store(nil)
+}
+
 // secure says STARTTLS and goes on over TLS.
 func (w *wire) secure() *wire {
 	w.t.Helper()
-	close(w.stop)
-	w.ask("STARTTLS", "220 2.0.0")
-	<-w.ended
+	w.askLast("STARTTLS", "220 2.0.0")
 	secured := tls.Client(w.conn, &tls.Config{InsecureSkipVerify: true})
 	if err := secured.Handshake(); err != nil {
 		w.t.Fatal(err)
