@@ -35,7 +35,7 @@ func TestRandomLifeOverRestarts(t *testing.T) {
 func TestRandomLifeOverCopies(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir, manySmallFiles())
-	queuetest.Live(t, 300, func() queue.Store {
+	queuetest.Live(t, 150, func() queue.Store {
 		next := t.TempDir()
 		copyFiles(t, dir, next)
 		dir, s = next, open(t, next, manySmallFiles())

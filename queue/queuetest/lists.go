@@ -153,7 +153,12 @@ func messagesFinal(b *bench) {
 }
 
 func listsWhileChanging(b *bench) {
-	ids := b.some(200)
+	var ids []queue.ID
+	for range 200 {
+		d := b.draft(content(100))
+		b.must(d.Commit(b.ctx, acceptance()))
+		ids = append(ids, d.ID())
+	}
 	seen := 0
 	for m, err := range b.store.Messages(b.ctx, queue.Filter{States: queue.States()}) {
 		b.must(err)
