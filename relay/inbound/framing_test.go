@@ -47,6 +47,34 @@ func TestFraming(t *testing.T) {
 	}
 }
 
+func TestUnstuff(t *testing.T) {
+	for _, test := range []struct{ rule, content, want string }{
+		{"an empty message", ".\r\nQUIT", ""},
+		{"lines", "a\r\n\r\nb\r\n.\r\nQUIT", "a\r\n\r\nb\r\n"},
+		{"a dot that was doubled", "..\r\n...\r\n.\r\n", ".\r\n..\r\n"},
+		{"a dot that should have been", ".a\r\n.\r\n", "a\r\n"},
+		{"dots elsewhere", "a.\r\nb.c\r\n.\r\n", "a.\r\nb.c\r\n"},
+		{"nothing from a bare LF on", "a\r\n\nc\r\nd\r\n.\r\n", "a\r\n"},
+	} {
+		for size := 1; size <= len(test.content); size++ {
+			if got, ended, _ := unstuffed(test.content, size); !ended || got != test.want {
+				t.Errorf("%s, in pieces of %d: %q, end %v", test.rule, size, got, ended)
+			}
+		}
+	}
+}
+
+// unstuffed reads content in pieces and with room for as much at a time.
+func unstuffed(content string, size int) (got string, ended bool, f framing) {
+	f = framing{dots: true}
+	out := make([]byte, size)
+	for p := []byte(content); len(p) > 0 && !ended; {
+		n, copied, end := f.unstuff(out, p[:min(size, len(p))])
+		got, ended, p = got+string(out[:copied]), end, p[n:]
+	}
+	return got, ended, f
+}
+
 func TestFramingOfChunks(t *testing.T) {
 	for _, test := range []struct {
 		rule, content string
@@ -77,7 +105,8 @@ func TestFramingOfChunks(t *testing.T) {
 }
 
 // FuzzFraming compares with the definition: the end is the first CRLF.CRLF, as
-// if a CRLF came before the content; bare is what is left when all CRLF are taken out.
+// if a CRLF came before the content; bare is what is left when all CRLF are taken
+// out; a dot behind a CRLF does not count.
 func FuzzFraming(f *testing.F) {
 	for _, seed := range []string{"a\r\n.\r\nb", ".\r\n", "a\n.\r\n.\r\n", "\r\r\n.\r\n", "a\r\n.\r\r\n.\r\n"} {
 		f.Add([]byte(seed), 3)
@@ -100,6 +129,14 @@ func FuzzFraming(f *testing.F) {
 		rest := bytes.ReplaceAll(content[:total], []byte("\r\n"), []byte("x"))
 		if want := bytes.ContainsAny(rest, "\r\n"); s.flawed() != want && !(want && s.state == afterDotCR) {
 			t.Fatalf("%q: flawed is %v", content[:total], s.flawed())
+		}
+		said := bytes.TrimSuffix(append([]byte("\r\n"), content[:total]...), []byte(".\r"))
+		if ended {
+			said = bytes.TrimSuffix(said, []byte(".\r\n"))
+		}
+		got, _, end := unstuffed(string(content), size)
+		if want := bytes.ReplaceAll(said, []byte("\r\n."), []byte("\r\n"))[2:]; !end.flawed() && got != string(want) {
+			t.Fatalf("%q: content is %q, want %q", content[:total], got, want)
 		}
 	})
 }
