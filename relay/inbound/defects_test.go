@@ -1,6 +1,7 @@
 package inbound
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -168,6 +169,60 @@ func TestChunkInOnePacket(t *testing.T) {
 	r.finish()
 	if _, got := r.content(r.messages()[0].ID); got != "Subject: x\r\n\r\n"+line {
 		t.Error("content differs")
+	}
+}
+
+// TestRepliesAreNotHeldBack: replies to commands that came together may go out
+// together, but never wait for what the client has yet to send.
+func TestRepliesAreNotHeldBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, withTLS(t))
+		defer r.finish()
+		const envelope = "MAIL FROM:<s@far.example>\r\nRCPT TO:<a@d.example>\r\n"
+		for _, behind := range []string{"", "BDAT 5 LAST\r\nab", "BDAT 5 LAST\r\n", "DATA\r\n", "NO", "\x00\r\n", "NOOP\r\n", "STARTTLS\r\n",
+			"RSET\r\n", "QUIT\r\n", "BDAT x\r\n", strings.Repeat("x", maxLine) + "\r\n"} {
+			w := r.dial("192.0.2.1").hello()
+			w.say(envelope + behind)
+			begun := time.Now()
+			w.want("250 2.0.0 Roger")
+			w.want("250 2.0.0 I'll make sure")
+			if took := time.Since(begun); took != 0 {
+				t.Errorf("behind %q: after %v", behind, took)
+			}
+			w.close()
+			w.rest()
+		}
+	})
+}
+
+// TestEndOfConnectionIsNoEnd: the session gets an error where the client has gone.
+func TestEndOfConnectionIsNoEnd(t *testing.T) {
+	_, c, client := bare(t)
+	c.data, c.content = true, framing{dots: true}
+	c.begin()
+	go func() {
+		io.WriteString(client, "Subject: x\r\n")
+		client.Close()
+	}()
+	content, err := io.ReadAll(body{c})
+	if string(content) != "Subject: x\r\n" || !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("%q, %v", content, err)
+	}
+	if no := c.flaw(); no == nil || no.reason != reasonTruncated {
+		t.Errorf("flaw %+v", no)
+	}
+}
+
+// TestHeldReplyIsLost: no content is read for a client that cannot hear the replies before it.
+func TestHeldReplyIsLost(t *testing.T) {
+	_, c, client := bare(t)
+	c.hello, c.held = "client.example", []byte("250 2.0.0 held\r\n")
+	go func() {
+		io.WriteString(client, "BDAT 5\r\n")
+		client.Close()
+	}()
+	if n, err := c.Read(make([]byte, 100)); n != 0 || !errors.Is(err, io.ErrClosedPipe) {
+		t.Errorf("Read: %d, %v", n, err)
 	}
 }
 

@@ -48,14 +48,18 @@ func (c *conn) readChunk(p []byte) (int, error) {
 type body struct{ *conn }
 
 // Read reads content as it was before its dots were doubled. From a bare CR or
-// LF on it gives nothing until the end, and the session asks flaw.
+// LF on it gives nothing until the end, and the session asks flaw. The end of
+// the connection is no end of content.
 func (b body) Read(p []byte) (int, error) {
 	for b.fault == nil && b.data && len(p) > 0 {
-		if n, err := b.readData(p); n > 0 || err != nil {
-			return n, err
+		if n, _ := b.readData(p); n > 0 { // its error stays in fault
+			return n, nil
 		}
 	}
-	if b.fault != nil {
+	switch {
+	case errors.Is(b.fault, io.EOF):
+		return 0, io.ErrUnexpectedEOF
+	case b.fault != nil:
 		return 0, b.fault
 	}
 	return 0, io.EOF
