@@ -31,17 +31,11 @@ func TestCloseAmongSenders(t *testing.T) {
 	var count atomic.Int64
 	enough := make(chan struct{})
 	var group sync.WaitGroup
-	closed := func(err error) bool {
-		if err != nil && !errors.Is(err, queue.ErrClosed) {
-			t.Errorf("error %v, want ErrClosed", err)
-		}
-		return err != nil
-	}
 	for sender := range 16 {
 		group.Go(func() {
 			for {
 				id, err := tryAccept(s, a, make([]byte, sender*9000))
-				if closed(err) {
+				if closed(t, err) {
 					return
 				}
 				promised.Store(id, sender*9000)
@@ -51,32 +45,7 @@ func TestCloseAmongSenders(t *testing.T) {
 			}
 		})
 	}
-	group.Go(func() {
-		for {
-			var ids []queue.ID
-			for summary, err := range s.Due(context.Background(), "primary", time.Now()) {
-				if closed(err) {
-					return
-				}
-				if ids = append(ids, summary.ID); len(ids) == 5 {
-					break
-				}
-			}
-			claimed, err := s.Claim(context.Background(), ids, time.Hour)
-			if closed(err) {
-				return
-			}
-			for _, m := range claimed {
-				if r, err := s.Content(context.Background(), m.ID); !closed(err) {
-					_, err = io.Copy(io.Discard, r)
-					closed(err)
-				}
-				if !closed(s.Settle(context.Background(), queue.Settlement{ID: m.ID, Attempt: 1, Results: map[int]queue.Result{0: {Action: queue.Delivered}}})) {
-					settled.Store(m.ID, true)
-				}
-			}
-		}
-	})
+	group.Go(func() { deliverUntilClosed(t, s, &settled) })
 	<-enough
 	for range 2 { // the second waits for the first
 		group.Go(func() {
@@ -97,6 +66,44 @@ func TestCloseAmongSenders(t *testing.T) {
 	for id := range settled.Range {
 		if m, err := again.Message(t.Context(), id.(queue.ID)); err != nil || m.State() != queue.StateDelivered {
 			t.Errorf("%s is %s, %v", id, m.State(), err)
+		}
+	}
+}
+
+// closed reports whether the store is, and wants no other error.
+func closed(t *testing.T, err error) bool {
+	t.Helper()
+	if err != nil && !errors.Is(err, queue.ErrClosed) {
+		t.Errorf("error %v, want ErrClosed", err)
+	}
+	return err != nil
+}
+
+// deliverUntilClosed does what a dispatcher does, and notes what it has settled.
+func deliverUntilClosed(t *testing.T, s *Store, settled *sync.Map) {
+	ctx := context.Background()
+	for {
+		var ids []queue.ID
+		for summary, err := range s.Due(ctx, "primary", time.Now()) {
+			if closed(t, err) {
+				return
+			}
+			if ids = append(ids, summary.ID); len(ids) == 5 {
+				break
+			}
+		}
+		claimed, err := s.Claim(ctx, ids, time.Hour)
+		if closed(t, err) {
+			return
+		}
+		for _, m := range claimed {
+			if r, err := s.Content(ctx, m.ID); !closed(t, err) {
+				_, err = io.Copy(io.Discard, r)
+				closed(t, err)
+			}
+			if !closed(t, s.Settle(ctx, queue.Settlement{ID: m.ID, Attempt: 1, Results: map[int]queue.Result{0: {Action: queue.Delivered}}})) {
+				settled.Store(m.ID, true)
+			}
 		}
 	}
 }

@@ -142,16 +142,7 @@ func TestOldFilesChange(t *testing.T) {
 		if due := dueIDs(t, s); !slices.Equal(due, []queue.ID{ids[3], ids[0]}) {
 			t.Errorf("due %s", due)
 		}
-		var lines []string
-		last := uint64(0)
-		for e, err := range s.Ledger(ctx, queue.LedgerFilter{}) {
-			if err != nil || e.Seq <= last {
-				t.Fatalf("line %d after %d, %v", e.Seq, last, err)
-			}
-			last = e.Seq
-			lines = append(lines, fmt.Sprint(e.Event, slices.Index(ids, e.ID)))
-		}
-		if got := strings.Join(lines, " "); got != "accepted0 accepted1 accepted2 accepted3 accepted4 accepted5 "+
+		if got := ledgerOf(t, s, ids); got != "accepted0 accepted1 accepted2 accepted3 accepted4 accepted5 "+
 			"attempted4 attempted0 attempted2 delete1 delete3 undelete3 hold5 purged1" {
 			t.Errorf("ledger %s", got)
 		}
@@ -168,6 +159,21 @@ func TestOldFilesChange(t *testing.T) {
 			t.Errorf("the ledger goes on with line %d, %v", e.Seq, err)
 		}
 	}
+}
+
+// ledgerOf writes each line as its event and the number of its message.
+func ledgerOf(t *testing.T, s *Store, ids []queue.ID) string {
+	t.Helper()
+	var lines []string
+	last := uint64(0)
+	for e, err := range s.Ledger(t.Context(), queue.LedgerFilter{}) {
+		if err != nil || e.Seq <= last {
+			t.Fatalf("line %d after %d, %v", e.Seq, last, err)
+		}
+		last = e.Seq
+		lines = append(lines, fmt.Sprint(e.Event, slices.Index(ids, e.ID)))
+	}
+	return strings.Join(lines, " ")
 }
 
 // TestYoungerFileWins has one message in two files, as after a copy.
