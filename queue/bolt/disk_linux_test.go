@@ -17,8 +17,14 @@ import (
 )
 
 // breakDisk makes every later write to the youngest file fail, as a disk does
-// that turned read-only: another description takes the place of the open one.
-func breakDisk(t *testing.T, s *Store) {
+// that turned read-only.
+func breakDisk(t *testing.T, s *Store) { t.Helper(); reopenFile(t, s, syscall.O_RDONLY) }
+
+// healDisk ends what breakDisk began.
+func healDisk(t *testing.T, s *Store) { t.Helper(); reopenFile(t, s, syscall.O_RDWR) }
+
+// reopenFile puts another description in the place of the youngest file's.
+func reopenFile(t *testing.T, s *Store, flags int) {
 	t.Helper()
 	path := filepath.Join(s.dir, s.generations[len(s.generations)-1].name())
 	open, err := os.ReadDir("/proc/self/fd")
@@ -29,7 +35,7 @@ func breakDisk(t *testing.T, s *Store) {
 		if target, err := os.Readlink("/proc/self/fd/" + entry.Name()); err != nil || target != path {
 			continue
 		}
-		readOnly, err := syscall.Open(path, syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
+		other, err := syscall.Open(path, flags|syscall.O_CLOEXEC, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -37,7 +43,7 @@ func breakDisk(t *testing.T, s *Store) {
 		if _, err := fmt.Sscan(entry.Name(), &number); err != nil {
 			t.Fatal(err)
 		}
-		if err := errors.Join(syscall.Dup3(readOnly, number, syscall.O_CLOEXEC), syscall.Close(readOnly)); err != nil {
+		if err := errors.Join(syscall.Dup3(other, number, syscall.O_CLOEXEC), syscall.Close(other)); err != nil {
 			t.Fatal(err)
 		}
 		return
@@ -112,8 +118,8 @@ func claimedOne(t *testing.T, s *Store) queue.ID {
 	return id
 }
 
-// TestFailedDiskEndsEveryChange breaks the disk before one kind of change and
-// then tries all the others: none may answer nil any more.
+// TestFailedDiskEndsEveryChange breaks the disk before one kind of change, heals
+// it and then tries all the others: none may answer nil any more.
 func TestFailedDiskEndsEveryChange(t *testing.T) {
 	for _, first := range []string{"commit", "commit of chunks", "commit of cause", "write", "write and read", "write and abort", "claim", "settle", "amend", "note", "purge"} {
 		t.Run(first, func(t *testing.T) {
@@ -136,6 +142,7 @@ func TestFailedDiskEndsEveryChange(t *testing.T) {
 			default:
 				t.Fatal("the store does not say that it has failed")
 			}
+			healDisk(t, s)
 			delete(acts, first)
 			for name, act := range acts {
 				if err := act(); !errors.Is(err, syscall.EBADF) || isOurs(err) {
