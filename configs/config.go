@@ -155,6 +155,7 @@ type Queue struct {
 	Schedule       Schedule
 	Lifetime       time.Duration
 	Trash, Refused time.Duration
+	Interrupted    time.Duration // wait, times its attempts, of a message whose attempt a stop of ours cut short
 	GenerationSize int64
 	GenerationAge  time.Duration
 }
@@ -193,7 +194,7 @@ func Default() Config {
 		},
 		Queue: Queue{
 			Schedule: Schedule{First: time.Minute, Factor: 2, Max: time.Hour, Jitter: 0.1},
-			Lifetime: 5 * day, Trash: 3 * day, Refused: 30 * day,
+			Lifetime: 5 * day, Trash: 3 * day, Refused: 30 * day, Interrupted: time.Minute,
 			GenerationSize: 256 << 20, GenerationAge: time.Hour,
 		},
 		DNS: DNS{Timeout: 2 * time.Second, Tries: 2},

@@ -136,6 +136,7 @@ func (q *Queue) fields() []field {
 		duration("lifetime", &q.Lifetime, moment, 30*day),
 		duration("trash", &q.Trash, moment, 3650*day),
 		duration("refused", &q.Refused, moment, 3650*day),
+		duration("interrupted", &q.Interrupted, moment, day),
 		size("generation_size", &q.GenerationSize, 1<<20, 1<<40),
 		duration("generation_age", &q.GenerationAge, moment, 30*day),
 	}

@@ -85,17 +85,38 @@ func Accept(id ID, a Acceptance, size int64, digest Digest) (Message, Entry) {
 // settled, interrupted is the ledger line that says so.
 func (m Message) Claimed(now time.Time, lease time.Duration) (claimed Message, interrupted *Entry) {
 	if !m.LeasedUntil.IsZero() {
-		interrupted = &Entry{At: now, Event: Interrupted, ID: m.ID, Attempt: m.Attempts, MessageID: m.MessageID}
-		for _, i := range m.Pending() {
-			interrupted.Recipients = append(interrupted.Recipients, m.Envelope.Recipients[i].ForwardPath)
-			interrupted.Results = append(interrupted.Results, Result{At: now, Action: Deferred, Scope: ScopeOwn,
-				Reply: Reply{Text: "the relay stopped during this attempt"}, MaybeDuplicate: true})
-		}
+		e := m.interruption(now)
+		interrupted = &e
 	}
 	m.Attempts++
 	m.LeasedUntil = now.Add(lease)
 	m.NextAttempt = m.LeasedUntil
 	return m, interrupted
+}
+
+// maxInterruptions bounds how often Interrupted makes the wait longer.
+const maxInterruptions = 30
+
+// Interrupted ends the lease of an attempt that died with its process, and
+// makes the ledger line. The message is due again after wait times its
+// attempts: one that takes the process down with it must not do so at once
+// again and again.
+func (m Message) Interrupted(now time.Time, wait time.Duration) (Message, Entry) {
+	e := m.interruption(now)
+	m.LeasedUntil = time.Time{}
+	m.NextAttempt = now.Add(wait * time.Duration(min(m.Attempts, maxInterruptions)))
+	return m, e
+}
+
+// interruption is the ledger line of an attempt that was never settled.
+func (m Message) interruption(now time.Time) Entry {
+	e := Entry{At: now, Event: Interrupted, ID: m.ID, Attempt: m.Attempts, MessageID: m.MessageID}
+	for _, i := range m.Pending() {
+		e.Recipients = append(e.Recipients, m.Envelope.Recipients[i].ForwardPath)
+		e.Results = append(e.Results, Result{At: now, Action: Deferred, Scope: ScopeOwn,
+			Reply: Reply{Text: "the relay stopped during this attempt"}, MaybeDuplicate: true})
+	}
+	return e
 }
 
 // Settled applies the settlement and makes its ledger line. ErrStale if it is

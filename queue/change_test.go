@@ -27,6 +27,23 @@ func TestClaimed(t *testing.T) {
 	}
 }
 
+func TestInterrupted(t *testing.T) {
+	for _, test := range []struct {
+		attempts int
+		wait     time.Duration
+	}{{1, time.Minute}, {2, 2 * time.Minute}, {30, 30 * time.Minute}, {1000, 30 * time.Minute}} {
+		m := message(1)
+		m.Attempts = test.attempts
+		after, e := m.Interrupted(noon, time.Minute)
+		if !after.LeasedUntil.IsZero() || !after.NextAttempt.Equal(noon.Add(test.wait)) || after.Attempts != test.attempts {
+			t.Errorf("attempt %d: %+v", test.attempts, after)
+		}
+		if e.Event != Interrupted || e.Attempt != test.attempts || len(e.Results) != 1 || !e.Results[0].MaybeDuplicate {
+			t.Errorf("attempt %d: %+v", test.attempts, e)
+		}
+	}
+}
+
 func TestSettledOnlyForTheRunningAttempt(t *testing.T) {
 	m := message(1)
 	late := noon.Add(48 * time.Hour) // after the lease, but nobody has claimed it since

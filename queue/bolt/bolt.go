@@ -46,8 +46,11 @@ type Options struct {
 	GenerationAge  time.Duration // age at which a file with mail in it is followed by the next one; 1 h
 	Keep           queue.Keep    // queue.DefaultKeep
 	MinFree        uint64        // bytes that the file system must have left for Create; 512 MiB
-	LockTimeout    time.Duration // how long Open waits for another process to let go; 5 s
-	Log            *slog.Logger  // nil is silence
+	// Interrupted is the wait, times its attempts, of a message whose attempt the
+	// last process did not end; 1 min. A negative one lets such leases run out by themselves.
+	Interrupted time.Duration
+	LockTimeout time.Duration // how long Open waits for another process to let go; 5 s
+	Log         *slog.Logger  // nil is silence
 }
 
 func (o Options) withDefaults() Options {
@@ -62,6 +65,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.MinFree == 0 {
 		o.MinFree = 512 << 20
+	}
+	if o.Interrupted == 0 {
+		o.Interrupted = time.Minute
 	}
 	if o.LockTimeout <= 0 {
 		o.LockTimeout = 5 * time.Second
@@ -113,6 +119,9 @@ func Open(dir string, o Options) (*Store, error) {
 		return nil, err
 	}
 	if err := s.openGenerations(); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	if err := s.endLeases(); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil

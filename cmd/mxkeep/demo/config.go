@@ -46,6 +46,7 @@ upstreams:
       ease: 5s
       span: 20s
 queue:
+  interrupted: 1s
   schedule:
     first: 1s
     max: 3s
