@@ -63,6 +63,9 @@ func (t trace) writable(path string) bool {
 
 // hostWord writes a name, or unknown. An address literal is for clients without a name.
 func hostWord(name string, literal bool) string {
+	if name == "" { // not found in the DNS, as often: making an error takes long
+		return "unknown"
+	}
 	ascii, err := smtp.ASCIIDomain(name)
 	if err != nil || strings.HasPrefix(ascii, "[") && !literal {
 		return "unknown"
