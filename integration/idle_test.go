@@ -74,16 +74,3 @@ func BenchmarkIdle(b *testing.B) {
 		b.Errorf("%.0f switches a minute, %d bytes", rate, memory)
 	}
 }
-
-// switches is how often threads of a process have waited for something.
-func switches(t testing.TB, pid int) (all int64) {
-	t.Helper()
-	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
-	if err != nil || len(threads) == 0 {
-		t.Fatalf("threads of %d: %q, %v", pid, threads, err)
-	}
-	for _, thread := range threads {
-		all += statusLine(t, thread, "voluntary_ctxt_switches")
-	}
-	return all
-}
