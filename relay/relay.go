@@ -36,6 +36,8 @@ type Options struct {
 	Config  configs.Config // checked, as configs.Load returns it
 	Version string
 	Log     *slog.Logger
+	// Check reads a file of the store in a process of its own, see bolt.Options; nil is no check.
+	Check func(ctx context.Context, path string) error
 }
 
 // Relay is a relay that has opened its files and ports. Make it with Open.
@@ -43,6 +45,7 @@ type Relay struct {
 	config  configs.Config
 	log     *slog.Logger
 	version string
+	check   func(ctx context.Context, path string) error
 
 	state     *state.File
 	store     *bolt.Store
@@ -60,7 +63,7 @@ type Relay struct {
 // Open opens files and ports. Nobody is answered before Run. Close what was
 // opened if Run is not called.
 func Open(o Options) (*Relay, error) {
-	r := &Relay{config: o.Config, log: o.Log, version: o.Version}
+	r := &Relay{config: o.Config, log: o.Log, version: o.Version, check: o.Check}
 	for _, part := range []func() error{r.openFiles, r.openPrimaries, r.openIntake, r.listen} {
 		if err := part(); err != nil {
 			return nil, errors.Join(err, r.Close())
@@ -75,7 +78,9 @@ func (r *Relay) openFiles() error {
 		return err
 	}
 	var err error
-	if r.store, err = bolt.Open(filepath.Join(folder, "queue"), storeOptions(r.config, r.log)); err != nil {
+	options := storeOptions(r.config, r.log)
+	options.Check = r.check
+	if r.store, err = bolt.Open(filepath.Join(folder, "queue"), options); err != nil {
 		return err
 	}
 	if r.state, err = state.Open(filepath.Join(folder, "state.db")); err != nil {
@@ -118,7 +123,7 @@ func (r *Relay) listen() error {
 	for _, p := range r.primaries {
 		upstreams = append(upstreams, p.shown())
 	}
-	r.admin = admin.New(admin.Options{Store: r.store, Upstreams: upstreams, Inbound: r.intake.shown(),
+	r.admin = admin.New(admin.Options{Store: r.store, Files: r.store, Upstreams: upstreams, Inbound: r.intake.shown(),
 		Keep: keep(r.config), Version: r.version, Started: time.Now(), Ready: r.ready})
 	return nil
 }

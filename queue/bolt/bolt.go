@@ -50,7 +50,11 @@ type Options struct {
 	// last process did not end; 1 min. A negative one lets such leases run out by themselves.
 	Interrupted time.Duration
 	LockTimeout time.Duration // how long Open waits for another process to let go; 5 s
-	Log         *slog.Logger  // nil is silence
+	// Check reads the structure of a file that may be damaged, before it is opened,
+	// by calling CheckFile in a process of its own. It wraps ErrDamagedFile if the
+	// file must not be opened. nil is no check.
+	Check func(ctx context.Context, path string) error
+	Log   *slog.Logger // nil is silence
 }
 
 func (o Options) withDefaults() Options {
@@ -83,6 +87,7 @@ type Store struct {
 	dir     string
 	options Options
 	lock    *os.File // the folder, locked
+	clean   bool     // the last stop was clean
 	space   space
 	buffers buffers
 	seq     atomic.Uint64 // of the last ledger line
@@ -96,6 +101,13 @@ type Store struct {
 	generations []*generation // oldest first; the last one takes new mail
 	closed      bool
 
+	closing sync.Mutex // held by those who change what is set aside, from beginning to end
+	asiding sync.Mutex // held while asides are read or written
+	asides  []*aside
+
+	checking  sync.WaitGroup // of checkRest
+	stopCheck context.CancelFunc
+
 	waking sync.Mutex
 	wakes  map[string]chan struct{}
 
@@ -107,9 +119,11 @@ type Store struct {
 var _ queue.Store = (*Store)(nil)
 
 // Open opens the store in dir, or begins one. It fails if another process has
-// it open, or if a newer version has written it.
+// it open, or if a newer version has written it. Files that are damaged are set
+// aside, see Aside; after a stop that was not clean, those that were written
+// before it are checked first, and the others while the store is in use.
 func Open(dir string, o Options) (*Store, error) {
-	s := &Store{dir: dir, options: o.withDefaults(), wakes: map[string]chan struct{}{}, failed: make(chan struct{})}
+	s := &Store{dir: dir, options: o.withDefaults(), wakes: map[string]chan struct{}{}, failed: make(chan struct{}), stopCheck: func() {}}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("queue: %w", err)
 	}
@@ -124,6 +138,10 @@ func Open(dir string, o Options) (*Store, error) {
 	if err := s.endLeases(); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
+	if err := s.noteAsides(context.Background()); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	s.startCheckRest()
 	return s, nil
 }
 
@@ -137,23 +155,61 @@ func (s *Store) openGenerations() error {
 			return err
 		}
 	}
+	for _, step := range []func() error{s.takeMark, s.describeRest, s.findMissing} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
 	numbers, err := generationNumbers(s.dir)
 	if err != nil {
 		return err
 	}
+	doubts := map[int]string{}
 	for _, n := range numbers {
-		g, err := openGeneration(s, n)
-		if err != nil {
+		if doubts[n], err = s.openOrSetAside(n); err != nil {
 			return err
 		}
-		s.generations = append(s.generations, g)
-		s.lastID = max(s.lastID, g.lastID, g.standing().ids.last)
-		s.seq.Store(max(s.seq.Load(), g.lastSeq))
 	}
-	if len(numbers) == 0 {
-		return s.beginGeneration(1)
+	if err := s.loadAsides(doubts); err != nil {
+		return err
 	}
-	return nil
+	if n := len(s.generations); n > 0 && s.generations[n-1].number == numbers[len(numbers)-1] {
+		return nil
+	}
+	return s.beginGeneration(s.nextNumber())
+}
+
+// openOrSetAside opens a file, or sets it aside if it is damaged. doubt is why
+// the last transaction may be missing of one that can be used.
+func (s *Store) openOrSetAside(number int) (doubt string, err error) {
+	found, err := s.inspect(number)
+	var g *generation
+	if err == nil {
+		g, err = openGeneration(s, number)
+	}
+	if errors.Is(err, ErrDamagedFile) {
+		return "", s.setAside(number, err)
+	}
+	if err != nil {
+		return "", err
+	}
+	g.checked = found.checked
+	s.generations = append(s.generations, g)
+	s.lastID = max(s.lastID, g.lastID, g.standing().ids.last)
+	s.seq.Store(max(s.seq.Load(), g.lastSeq))
+	return found.doubt, nil
+}
+
+// nextNumber is greater than that of every file there was.
+func (s *Store) nextNumber() int {
+	last := 0
+	for _, g := range s.generations {
+		last = max(last, g.number)
+	}
+	for _, a := range s.asides {
+		last = max(last, numberOf(a.Name))
+	}
+	return last + 1
 }
 
 // beginGeneration makes the next file and opens it.
@@ -164,6 +220,9 @@ func (s *Store) beginGeneration(number int) error {
 	g, err := openGeneration(s, number)
 	if err != nil {
 		return err
+	}
+	if n := len(s.generations); n > 0 { // it is complete; what it holds is written down once more
+		s.generations[n-1].save(s.generations[n-1].summary(), (*os.File).Sync)
 	}
 	s.generations = append(s.generations, g)
 	s.options.Log.Info("generation.begun", "file", g.name())
@@ -304,6 +363,8 @@ func (s *Store) fail(err error) error {
 
 // Close waits for what was begun and closes every file.
 func (s *Store) Close() error {
+	s.stopCheck()
+	s.checking.Wait()
 	s.rotation.Lock()
 	defer s.rotation.Unlock()
 	if s.closed {
@@ -319,6 +380,9 @@ func (s *Store) Close() error {
 		if err := g.close(); err != nil {
 			errs = append(errs, err)
 		}
+	}
+	if errors.Join(errs...) == nil && s.Err() == nil && len(s.generations) > 0 {
+		errs = append(errs, s.leaveClean())
 	}
 	if err := s.lock.Close(); err != nil {
 		errs = append(errs, err)

@@ -98,7 +98,7 @@ func (g *generation) commit(changes []*change) error {
 		return err
 	}
 	b := &batch{generation: g, now: *g.standing(), wakes: map[string]bool{}, opened: map[string]*bbolt.Bucket{}}
-	err := g.db.Update(func(tx *bbolt.Tx) error {
+	err := g.update(func(tx *bbolt.Tx) error {
 		b.tx = tx
 		for _, c := range changes {
 			if c.err = c.apply(b); c.err != nil && !isOurs(c.err) {
@@ -111,6 +111,7 @@ func (g *generation) commit(changes []*change) error {
 		return g.store.fail(fmt.Errorf("%s: %w", g.name(), plain(err)))
 	}
 	g.now.Store(&b.now)
+	g.summarize()
 	for upstream := range b.wakes {
 		g.store.wake(upstream)
 	}
@@ -119,7 +120,8 @@ func (g *generation) commit(changes []*change) error {
 
 // finish writes what every transaction writes.
 func (b *batch) finish() error {
-	b.now.size = b.tx.Size()
+	b.now.size, b.now.tx = b.tx.Size(), uint64(b.tx.ID())
+	b.now.counters.Tx = b.now.tx
 	if err := b.bucket(bucketMeta).Put(keyLastID, []byte(b.generation.store.idSoFar())); err != nil {
 		return err
 	}

@@ -33,8 +33,12 @@ func (s *Store) Content(ctx context.Context, id queue.ID) (io.ReadCloser, error)
 	if err != nil {
 		return nil, err
 	}
+	return g.content(id)
+}
+
+func (g *generation) content(id queue.ID) (io.ReadCloser, error) {
 	var record, trace []byte
-	err = g.view(func(tx *bbolt.Tx) error {
+	err := g.view(func(tx *bbolt.Tx) error {
 		_, found := findRecord(tx, id)
 		record, trace = bytes.Clone(found), bytes.Clone(tx.Bucket(bucketTraces).Get([]byte(id)))
 		return nil

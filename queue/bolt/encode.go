@@ -23,6 +23,10 @@ type counters struct {
 	Account  queue.Account                   `json:"account"`
 	Messages [queue.StateDelivered + 1]int64 `json:"messages"` // by state; final ones are not counted
 	Bytes    int64                           `json:"bytes"`    // of messages that are not final
+
+	Damaged    int64  `json:"damaged,omitempty"`    // messages that are not final whose content is known to be damaged
+	Unreadable int64  `json:"unreadable,omitempty"` // messages whose record was found to be damaged
+	Tx         uint64 `json:"tx,omitempty"`         // the transaction that wrote them
 }
 
 // count adds the message (sign 1) or takes it out (sign -1).
@@ -33,6 +37,9 @@ func (c *counters) count(m queue.Message, sign int64) {
 	if state := m.State(); !state.Final() {
 		c.Messages[state] += sign
 		c.Bytes += sign * m.Size
+		if m.Damaged {
+			c.Damaged += sign
+		}
 	}
 }
 
@@ -76,18 +83,10 @@ func unseal(raw []byte) ([]byte, error) {
 	return raw[recordHeader:], nil
 }
 
-// encodeTrace is nil for no trace.
-func encodeTrace(trace []byte) []byte {
-	if len(trace) == 0 {
-		return nil
-	}
-	return seal(trace)
-}
+// encodeTrace writes a trace also if it is empty: one that is missing is damage.
+func encodeTrace(trace []byte) []byte { return seal(trace) }
 
 func decodeTrace(id queue.ID, raw []byte) ([]byte, error) {
-	if raw == nil {
-		return nil, nil
-	}
 	trace, err := unseal(raw)
 	if err != nil {
 		return nil, fmt.Errorf("trace of %s: %w", id, err)
@@ -100,6 +99,9 @@ func encodeMessage(m queue.Message) []byte { return encode(m) }
 func decodeMessage(id queue.ID, raw []byte) (m queue.Message, err error) {
 	if err := decode(raw, &m); err != nil {
 		return queue.Message{}, fmt.Errorf("%s: %w", id, err)
+	}
+	if m.ID != id { // the key has no checksum
+		return queue.Message{}, fmt.Errorf("%s: record of %s: %w", id, m.ID, queue.ErrDamaged)
 	}
 	return m, nil
 }

@@ -35,6 +35,8 @@ func (s *Store) Stats(ctx context.Context) (queue.Stats, error) {
 			}
 		}
 		stats.Bytes += c.Bytes
+		stats.Damaged += c.Damaged
+		stats.Unreadable += c.Unreadable
 		used, err := diskUsed(filepath.Join(s.dir, g.name()))
 		if err != nil {
 			return queue.Stats{}, err
@@ -46,6 +48,16 @@ func (s *Store) Stats(ctx context.Context) (queue.Stats, error) {
 		}
 		if first != "" && (oldest == "" || first < oldest) {
 			oldest = first
+		}
+	}
+	asides, err := s.Aside(ctx)
+	if err != nil {
+		return queue.Stats{}, err
+	}
+	for _, a := range asides {
+		add(&stats.Account, a.Account)
+		if a.Open() {
+			stats.Aside = append(stats.Aside, a)
 		}
 	}
 	free, err := s.space.free(time.Now())
@@ -63,8 +75,11 @@ func (s *Store) acceptedAt(ctx context.Context, id queue.ID) (time.Time, error) 
 		return time.Time{}, nil
 	}
 	m, err := s.Message(ctx, id)
-	if errors.Is(err, queue.ErrNotFound) {
+	switch {
+	case errors.Is(err, queue.ErrNotFound):
 		return time.Time{}, nil
+	case errors.Is(err, queue.ErrDamaged):
+		return id.Time().UTC(), nil
 	}
 	return m.AcceptedAt, err
 }

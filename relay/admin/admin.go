@@ -37,6 +37,7 @@ type Store interface {
 // Options are the parts that a Server shows and steers.
 type Options struct {
 	Store     Store
+	Files     Files // of the store; nil if it has none
 	Upstreams []Upstream
 	Inbound   Inbound
 	Keep      queue.Keep // the zero Keep is queue.DefaultKeep

@@ -51,9 +51,7 @@ func troubles(st *Status) (found []string) {
 	if st.Account == nil {
 		return found // that it cannot be read is known
 	}
-	if n := st.Account.SetAside; n > 0 {
-		found = append(found, fmt.Sprintf("DAMAGED: %s set aside.", count(n, "recipient")))
-	}
+	found = append(found, damage(st)...)
 	if n := st.Account.Missing; n != 0 {
 		found = append(found, fmt.Sprintf("The account is off by %s.", count(n, "recipient")))
 	}
@@ -211,9 +209,7 @@ func todo(st *Status) (list []Todo) {
 	if st.Queue == nil {
 		return append(list, Todo{"The store cannot be read: see the log. A restart checks the files.", "journalctl -u mxkeep"})
 	}
-	if st.Account.SetAside > 0 || st.Account.Missing != 0 {
-		list = append(list, Todo{"Mail was damaged or is not accounted for: see the log.", ""})
-	}
+	list = append(list, damageTodo(st)...)
 	for _, u := range st.Upstreams {
 		if u.Misconfigured != nil {
 			list = append(list, Todo{u.Name + " refuses us for our, or its own, configuration.", "mxkeep health show"})
