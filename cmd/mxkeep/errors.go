@@ -55,10 +55,12 @@ var problems = []problem{
 	{"E1403", admin.CodeUnknownUpstream, exitUsage, "Name one with --upstream; mxkeep health show lists them"},
 	{"E1404", admin.CodeContentGone, exitNotFound, "What became of it: mxkeep trace ID"},
 	{"E1405", "nothing_matched", exitNotFound, "Look with fewer filters"},
+	{"E1406", admin.CodeNoFile, exitNotFound, "What is set aside: mxkeep db stats"},
 	{"E1501", admin.CodeStoreFailed, exitFailed, "The store failed: see mxkeep status, and journalctl -u mxkeep"},
-	{"E1502", admin.CodeContentDamaged, exitFailed, "The stored bytes differ from what was received; the message is held: mxkeep queue show ID"},
+	{"E1502", admin.CodeContentDamaged, exitFailed, "The stored bytes differ from what was received, so it is not delivered: mxkeep queue show ID"},
 	{"E1503", admin.CodeRefused, exitFailed, "The message says why; the log of the service may say more: journalctl -u mxkeep"},
 	{"E1504", "probe_failed", exitFailed, "See the dialogue: mxkeep health probe -v"},
+	{"E1505", "damage_found", exitFailed, "What to do is in: mxkeep status"},
 	{"E2101", "config_invalid", exitConfig, "Compare with: mxkeep config example"},
 }
 

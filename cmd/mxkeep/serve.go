@@ -28,7 +28,7 @@ func newServe(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			r, err := relay.Open(relay.Options{Config: config, Version: version, Log: newLog(a.errs, config.Log)})
+			r, err := relay.Open(relay.Options{Config: config, Version: version, Log: newLog(a.errs, config.Log), Check: checkFile})
 			if err != nil {
 				return fmt.Errorf("start: %w", err)
 			}
