@@ -215,6 +215,8 @@ func TestAPartThatRefuses(t *testing.T) {
 		{"POST /v1/resume", `{"inbound":true}`},
 	} {
 		r := newRig()
+		pause := admin.Pause{Until: time.Now().Add(time.Hour)}
+		r.exo.Delivery.Paused, r.inbound.Stats.Paused = pause, pause
 		r.exo.Fail, r.inbound.Fail = errors.New("not now"), errors.New("not now")
 		answer := r.ask(test.request, test.body)
 		if e := lastError(t, answer); answer.Code != http.StatusConflict || e.Code != admin.CodeRefused || !strings.Contains(e.Message, "not now") {

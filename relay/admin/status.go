@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/mxkeep/mxkeep/health"
@@ -46,6 +47,7 @@ type UpstreamStatus struct {
 	ObservedState string     `json:"observed_state"` // without the override
 	Since         Time       `json:"since"`
 	Why           string     `json:"why"`
+	Fault         string     `json:"fault"` // on which side the trouble seems to be; "" if there is none
 	LastSignal    *Signal    `json:"last_signal"`
 	NextProbeAt   Time       `json:"next_probe_at"`
 	Override      *Override  `json:"override"`
@@ -217,9 +219,12 @@ func (u Upstream) snapshot(now time.Time) UpstreamStatus {
 		d.State = "forced-" + o.State.String()
 		d.Override = &Override{State: o.State.String(), Until: Time{o.Until}, Actor: o.Actor, Reason: o.Reason}
 	}
-	if recent := u.Recent(); len(recent) > 0 {
-		last := describeSignal(recent[len(recent)-1])
-		d.LastSignal = &last
+	for _, signal := range slices.Backward(u.Recent()) {
+		if signal.Source != health.SourceSender { // that one has seen nothing of the upstream
+			last := describeSignal(signal)
+			d.LastSignal = &last
+			break
+		}
 	}
 	return d
 }
@@ -242,6 +247,7 @@ func (s *Server) health(w http.ResponseWriter, _ *http.Request) {
 	out := newStream(w)
 	for _, u := range s.options.Upstreams {
 		report := UpstreamReport{UpstreamStatus: u.snapshot(now), Recent: []Signal{}, Transitions: []StateChange{}}
+		report.Fault = fault(&report.UpstreamStatus)
 		for _, signal := range u.Recent() {
 			report.Recent = append(report.Recent, describeSignal(signal))
 		}
