@@ -133,7 +133,7 @@ func (s *stage) recovery(ctx context.Context) error {
 	began := time.Now()
 	s.tell("RECOVERY", "the primary "+recovery.About+" ("+recovery.Name+")")
 	if !s.script.alone {
-		recovered := func(v view) bool { return v.state != "down" && v.held < s.report.HeldAfter/2 }
+		recovered := func(v view) bool { return v.state != "down" && v.held <= s.report.HeldAfter/2 }
 		if err := s.until(ctx, "deliveries after the outage", drainLimit, recovered); err != nil {
 			return err
 		}
