@@ -60,6 +60,11 @@ var problems = []problem{
 	{"E1503", admin.CodeRefused, exitFailed, "The message says why; the log of the service may say more: journalctl -u mxkeep"},
 	{"E1504", "probe_failed", exitFailed, "See the dialogue: mxkeep health probe -v"},
 	{"E2101", "config_invalid", exitConfig, "Compare with: mxkeep config example"},
+	{"E2201", "start_failed", exitFailed, "Mend what the message names and start it again; no mail was accepted or touched"},
+	{"E2202", "port_in_use", exitFailed, "See who listens there: ss -ltnp; stop that, or change inbound.listen or http.listen"},
+	{"E2203", "port_not_allowed", exitFailed, "Ports below 1024 need the capability CAP_NET_BIND_SERVICE, which the service unit gives; or choose a higher port"},
+	{"E2204", "address_not_ours", exitFailed, "Choose an address of this machine in inbound.listen and http.listen: ip -brief address"},
+	{"E2205", "already_running", exitFailed, "Another relay has this data folder or this socket: systemctl status mxkeep"},
 }
 
 // failure is an error that the command line itself raises, by its code.
