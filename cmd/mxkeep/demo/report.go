@@ -73,9 +73,9 @@ func (r Report) Show(w io.Writer) {
 	if len(a.Repeated) > 0 {
 		row("repeated", len(a.Repeated), "by the sender, which never saw the first 250:", a.Repeated)
 	}
-	changed := "what was sent arrived byte for byte, after a trace header"
-	if len(a.Changed) > 0 {
-		changed = ""
+	changed := ""
+	if len(a.Changed) == 0 && a.Delivered > 0 {
+		changed = "what arrived is byte for byte what was sent, behind a trace header"
 	}
 	row("changed", len(a.Changed), changed, a.Changed)
 	row("bounced", len(a.Bounced), "", a.Bounced)
