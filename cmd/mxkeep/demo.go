@@ -85,8 +85,12 @@ func (a *app) demo(ctx context.Context, o demo.Options, keep string) error {
 		o.Out = a.errs
 	}
 	report, err := demo.Run(ctx, o)
-	if err != nil {
+	switch {
+	case err == nil:
+	case ctx.Err() != nil: // somebody wanted it to end
 		return fmt.Errorf("demo: %w", err)
+	default:
+		return failure{"demo_failed", err.Error()}
 	}
 	if err := a.document(report, func(w io.Writer) { report.Show(w) }); err != nil {
 		return err

@@ -65,6 +65,7 @@ var problems = []problem{
 	{"E2203", "port_not_allowed", exitFailed, "Ports below 1024 need the capability CAP_NET_BIND_SERVICE, which the service unit gives; or choose a higher port"},
 	{"E2204", "address_not_ours", exitFailed, "Choose an address of this machine in inbound.listen and http.listen: ip -brief address"},
 	{"E2205", "already_running", exitFailed, "Another relay has this data folder or this socket: systemctl status mxkeep"},
+	{"E2301", "demo_failed", exitFailed, "The ends of the logs are above, if there are any; to keep everything: mxkeep demo --keep DIR"},
 }
 
 // failure is an error that the command line itself raises, by its code.
