@@ -62,7 +62,7 @@ func (v verb) command(a *app) (*cobra.Command, *changing) {
 	selectFlags(cmd, &s)
 	f := cmd.Flags()
 	f.StringVar(&c.request.Reason, "reason", "", "why, for the ledger")
-	f.IntVar(&c.ifCount, "if-count", -1, "change nothing if another number of messages matches")
+	f.IntVar(&c.ifCount, "if-count", -1, "change nothing unless so many match")
 	f.IntVar(&c.request.Limit, "limit", 0, "at most so many, the oldest first; 0 is all")
 	f.BoolVar(&c.failEmpty, "fail-empty", false, "exit with 5 if nothing matches")
 	if v.danger == severe {

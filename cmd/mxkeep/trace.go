@@ -17,7 +17,7 @@ func newTrace(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:         "trace QUERY",
 		Annotations: map[string]string{alsoFormats: "csv id", hasFields: "yes"},
-		Short:       "The life of a message: by id, Message-ID, address, or Received line",
+		Short:       "The life of a message: by id, Message-ID, address or Received",
 		Long:        "The life of a message, from the ledger: by our id, its Message-ID, an address, or the Received field that we wrote.",
 		Example: "  mxkeep trace 7hq2m8x4kd3w\n" +
 			"  mxkeep trace '<20260312.1@supplier.example>'\n" +
