@@ -108,7 +108,7 @@ func deaf(st *Status) bool {
 }
 
 func severity(st *Status) string {
-	if !st.NothingLost || deaf(st) || takesNothing(st) || st.State == Refusing {
+	if !st.NothingLost || len(st.Stranded) > 0 || deaf(st) || takesNothing(st) || st.State == Refusing {
 		return SeverityCritical
 	}
 	if st.State != Standby || len(todo(st)) > 0 {

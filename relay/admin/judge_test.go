@@ -95,6 +95,15 @@ func TestSeveralUpstreams(t *testing.T) {
 	}
 }
 
+func TestMailForNobodyIsSaid(t *testing.T) {
+	st := standingOf(UpstreamStatus{State: "up"}, map[string]int64{"queued": 1})
+	st.Stranded = []string{"old"}
+	judge(&st)
+	if st.Severity != SeverityCritical || len(st.Todo) != 1 || !strings.Contains(st.Todo[0].Text, "Mail waits for old,") {
+		t.Errorf("%s, %+v", st.Severity, st.Todo)
+	}
+}
+
 func TestADiskThatFillsIsSaidInTime(t *testing.T) {
 	for hours, said := range map[float64]bool{0.5: true, 23.5: true, 24: false, 1000: false} {
 		st := standingOf(UpstreamStatus{State: "down"}, map[string]int64{"queued": 3})

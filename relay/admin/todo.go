@@ -25,6 +25,9 @@ func todo(st *Status) (list []Todo) {
 		list = append(list, Todo{fmt.Sprintf("The disk of the store is full in about %s at this rate: make room. After that senders get a temporary reply and keep their mail.",
 			count(int64(Duration(*st.Queue.RoomSeconds)/time.Hour)+1, "hour")), ""})
 	}
+	for _, name := range st.Stranded {
+		list = append(list, Todo{fmt.Sprintf("Mail waits for %s, which the configuration no longer has among its upstreams: nobody delivers it. Write %s there again, and restart.", name, name), ""})
+	}
 	for _, u := range st.Upstreams {
 		list = append(list, todoAbout(st, u)...)
 	}
