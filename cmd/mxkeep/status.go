@@ -168,8 +168,8 @@ func (a *app) showUpstream(f flow, st admin.Status, u admin.UpstreamStatus) {
 	for _, c := range []struct {
 		word      string
 		condition *admin.Condition
-	}{{"throttled", u.Throttled}, {"refuses us", u.Misconfigured}} {
-		if c.condition != nil {
+	}{{"throttled", u.Throttled}, {"refused us", u.Misconfigured}} {
+		if c.condition != nil && (u.LastSignal == nil || u.LastSignal.Reply != c.condition.Reply) { // it stands there already
 			f.labelled("", fmt.Sprintf("%s, last %s ago: %s", c.word, since(c.condition.Last, now), a.brief(c.condition.Reply)))
 		}
 	}

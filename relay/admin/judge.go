@@ -78,7 +78,7 @@ func (u UpstreamStatus) standing() string {
 	switch {
 	case u.Override != nil:
 		return u.State
-	case u.Misconfigured != nil:
+	case u.refuses():
 		return "refuses"
 	case u.Throttled != nil && u.State != "down":
 		return "throttles"

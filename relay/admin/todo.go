@@ -46,7 +46,7 @@ func todoAbout(st *Status, u UpstreamStatus) (list []Todo) {
 	if len(st.Upstreams) > 1 {
 		which = " --upstream " + u.Name
 	}
-	if u.Misconfigured != nil {
+	if u.refuses() {
 		list = append(list, Todo{u.Name + " refuses us. What to set there:", "mxkeep help exchange-online"},
 			Todo{"When it is set, see whether we are accepted:", "mxkeep health probe" + which})
 		if st.Queue.ByState["refused"] > 0 {
