@@ -193,7 +193,11 @@ func (c *changing) show(w io.Writer, change admin.Change) {
 		}
 		return
 	}
-	if change.WaitingCount == 0 {
+	switch {
+	case change.WaitingCount > 0:
+	case change.Inapt == 0:
+		fmt.Fprintf(w, "Nothing to %s: no message matches.\n", c.verb.name)
+	default:
 		fmt.Fprintf(w, "Nothing to %s: %s chosen, none in a state that allows it.\n", c.verb.name, messages(change.Inapt))
 	}
 }
