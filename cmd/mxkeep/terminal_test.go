@@ -15,11 +15,11 @@ import (
 	"github.com/mxkeep/mxkeep/queue"
 )
 
-// TestAsProcess is no test: it is the program, when a test runs itself again.
-func TestAsProcess(t *testing.T) {
+// TestMain is the program itself when a test runs it as a process of its own.
+func TestMain(m *testing.M) {
 	line, ok := os.LookupEnv("MXKEEP_TEST_ARGUMENTS")
 	if !ok {
-		t.Skip("only for the tests that run the program as a process")
+		os.Exit(m.Run())
 	}
 	os.Args = append([]string{"mxkeep"}, strings.Fields(line)...)
 	main()
@@ -29,7 +29,7 @@ func TestAsProcess(t *testing.T) {
 func (r *rig) process(out *os.File, arguments string) (int, string) {
 	r.t.Helper()
 	var errs bytes.Buffer
-	cmd := exec.Command(os.Args[0], "-test.run=^TestAsProcess$")
+	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), "MXKEEP_TEST_ARGUMENTS="+arguments, "MXKEEP_SOCKET="+r.socket)
 	cmd.Stdout, cmd.Stderr = out, &errs
 	if err := cmd.Run(); err != nil && cmd.ProcessState == nil {
