@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/mxkeep/mxkeep/queue"
+	"github.com/mxkeep/mxkeep/queue/failpoint"
 )
 
 // now is an instant as it comes back from disk.
@@ -43,6 +44,7 @@ func (s *Store) Claim(ctx context.Context, ids []queue.ID, lease time.Duration) 
 					here = append(here, m)
 				}
 			}
+			failpoint.Hit(failpoint.StoreClaiming)
 			return nil
 		})
 		if err != nil {
@@ -105,9 +107,12 @@ func (b *batch) unschedule(id queue.ID) error {
 
 // Settle writes the outcome of an attempt and its ledger line.
 func (s *Store) Settle(ctx context.Context, settlement queue.Settlement) error {
-	return s.change(ctx, settlement.ID, func(m queue.Message) (queue.Message, queue.Entry, error) {
+	err := s.change(ctx, settlement.ID, func(m queue.Message) (queue.Message, queue.Entry, error) {
+		failpoint.Hit(failpoint.StoreSettling)
 		return m.Settled(settlement, now())
 	})
+	failpoint.Hit(failpoint.StoreSettled)
+	return err
 }
 
 // Amend writes an operator's act and its ledger line.

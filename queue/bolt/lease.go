@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/mxkeep/mxkeep/queue"
+	"github.com/mxkeep/mxkeep/queue/failpoint"
 )
 
 // endLeases ends the leases that the last process left behind: nobody else has
@@ -45,6 +46,7 @@ func (g *generation) endLease(ctx context.Context, id queue.ID) error {
 		if err != nil {
 			return err
 		}
+		failpoint.Hit(failpoint.OpenLeases)
 		after, entry := before.Interrupted(now(), b.generation.store.options.Interrupted)
 		return errors.Join(b.replace(before, after), b.note(entry))
 	})
