@@ -95,6 +95,7 @@ type ordeal struct {
 	stop    sync.Once     // closes enough
 	over    chan struct{} // closed when nobody is to wait any more
 	writing sync.WaitGroup
+	changes atomic.Int64  // of messages, by operators
 	steps   atomic.Int64  // until reached gets a token
 	reached chan struct{} // of size one
 
@@ -202,6 +203,7 @@ func (o *ordeal) ready(l *life) bool {
 	if before != nil {
 		close(before.followed)
 	}
+	o.writing.Go(func() { o.operate() })
 	return true
 }
 
@@ -354,6 +356,7 @@ func (o *ordeal) finish() *reckoning {
 		o.t.Fatalf("life %d ended by itself: %v\n%s", l.number, l.cmd.ProcessState, l.lastWords())
 	}
 	o.writing.Wait()
+	o.undo(l)
 	d := &daemon{t: o.t, folder: o.folder, cmd: l.cmd, client: o.client}
 	status := d.until("empty queue", patience, func(s admin.Status) bool { return s.Queue != nil && s.Queue.Messages == 0 })
 	arrivals := o.primary.Received()
@@ -368,8 +371,8 @@ func (o *ordeal) finish() *reckoning {
 		o.complain("the ledger accepted %d recipients, and the account is %+v", r.recipients(), a)
 	}
 	repeated, marked := r.duplicates()
-	o.t.Logf("%d lives, %d letters, %d arrivals; %d letters repeated by their senders, %d copies marked as possible duplicates",
-		o.lives, len(o.letters), len(arrivals), repeated, marked)
+	o.t.Logf("%d lives, %d letters, %d arrivals, %d changes by operators; %d letters repeated by their senders, %d copies marked as possible duplicates",
+		o.lives, len(o.letters), len(arrivals), o.changes.Load(), repeated, marked)
 	return r
 }
 

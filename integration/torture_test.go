@@ -126,7 +126,7 @@ func (o *ordeal) killInService(l *life) {
 func (o *ordeal) live(l *life) {
 	o.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	arrivals := len(o.primary.Received()) + 1 + o.random.IntN(600)
+	arrivals := len(o.primary.Received()) + 1 + o.random.IntN(400)
 	mail := make(chan struct{})
 	go func() {
 		defer close(mail)
@@ -137,7 +137,7 @@ func (o *ordeal) live(l *life) {
 		<-mail
 	}()
 	select {
-	case <-o.after(1 + o.random.Int64N(2000)):
+	case <-o.after(1 + o.random.Int64N(1500)):
 	case <-mail:
 	case <-l.ended:
 	}
