@@ -88,6 +88,7 @@ type Store struct {
 	buffers buffers
 	seq     atomic.Uint64 // of the last ledger line
 	causes  sync.Mutex    // held while a message with a cause is committed
+	leases  leases        // given since Open and not settled
 
 	ids    sync.Mutex
 	lastID queue.ID
