@@ -90,6 +90,7 @@ func (p *primary) follow(ctx context.Context) {
 	changed, unsubscribe := p.monitor.Changed()
 	defer unsubscribe()
 	last := p.monitor.Status()
+	was := last.Effective(time.Now())
 	for {
 		select {
 		case <-ctx.Done():
@@ -97,12 +98,20 @@ func (p *primary) follow(ctx context.Context) {
 		case <-changed:
 		}
 		now := p.monitor.Status()
-		p.log.Warn("health.changed", "upstream", p.name, "from", last.Effective(time.Now()), "to", now.Effective(time.Now()),
-			"throttled", now.Throttled.Active(), "misconfigured", now.Misconfigured.Active(), "why", now.Why)
-		if last.State == health.Up && now.State == health.Degraded {
+		is := now.Effective(time.Now())
+		level, why := slog.LevelWarn, now.Why
+		if now.Override != nil {
+			why = fmt.Sprintf("override by %s until %s: %s", now.Override.Actor, now.Override.Until.UTC().Format(time.RFC3339), now.Override.Reason)
+		}
+		if is == health.Up && !now.Throttled.Active() && !now.Misconfigured.Active() {
+			level = slog.LevelInfo
+		}
+		p.log.Log(ctx, level, "health.changed", "upstream", p.name, "from", was, "to", is,
+			"throttled", now.Throttled.Active(), "misconfigured", now.Misconfigured.Active(), "why", why)
+		if last.State == health.Up && now.State == health.Degraded && now.BadRounds == 0 {
 			p.prober.Kick()
 		}
-		last = now
+		last, was = now, is
 	}
 }
 

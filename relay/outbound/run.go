@@ -93,7 +93,7 @@ func (r *run) claim(ctx context.Context, room int, now time.Time) time.Duration 
 	for summary, err := range r.options.Store.Due(ctx, r.name, now.Add(look)) {
 		if err != nil {
 			r.fail(ctx, fmt.Errorf("due messages of %s: %w", r.name, err))
-			return look
+			return 0 // for the end
 		}
 		if summary.Due.After(now) {
 			next = summary.Due.Sub(now)
