@@ -225,16 +225,13 @@ func (o *ordeal) audit(l *life) {
 	fresh := o.fresh
 	o.fresh = nil
 	o.mu.Unlock()
-	arrived := map[string]bool{}
-	for _, d := range o.primary.Received() {
-		arrived[relayID(d.Content)] = true
-	}
 	for i, letter := range fresh {
 		m, err := o.client.Message(ctx, letter.taken)
 		switch known := new(admin.Error); {
 		case err == nil && m.MessageID != letter.messageID:
 			o.complain("life %d: %s is %s, not %s", l.number, letter.taken, m.MessageID, letter.messageID)
-		case err == nil || arrived[letter.taken]:
+		case err == nil:
+		case errors.As(err, &known) && known.Code == admin.CodeNotFound && o.has(letter.taken): // delivered, and forgotten
 		case errors.As(err, &known) && known.Code == admin.CodeNotFound:
 			o.complain("LOST: %s was answered with 250 and id %s, and life %d does not know it", letter.messageID, letter.taken, l.number)
 		case o.dying(l):
@@ -246,6 +243,11 @@ func (o *ordeal) audit(l *life) {
 			o.complain("life %d: %s: %v", l.number, letter.taken, err)
 		}
 	}
+}
+
+// has reports whether the primary has a message of the relay's.
+func (o *ordeal) has(id string) bool {
+	return slices.ContainsFunc(o.primary.Received(), func(d primary.Delivery) bool { return relayID(d.Content) == id })
 }
 
 // dying reports whether a life that does not answer ends.
