@@ -13,6 +13,7 @@ const module = "github.com/mxkeep/mxkeep"
 // its room, unless it has a line of its own.
 var rooms = map[string]string{
 	"queue":               "queue",
+	"queue/failpoint":     "",
 	"health":              "health",
 	"health/probe":        "health",
 	"health/history":      "health",

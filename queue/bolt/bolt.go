@@ -38,6 +38,7 @@ import (
 	"time"
 
 	"github.com/mxkeep/mxkeep/queue"
+	"github.com/mxkeep/mxkeep/queue/failpoint"
 )
 
 // Options are the settings of a store. Zero fields take the default.
@@ -87,6 +88,7 @@ type Store struct {
 	buffers buffers
 	seq     atomic.Uint64 // of the last ledger line
 	causes  sync.Mutex    // held while a message with a cause is committed
+	leases  leases        // given since Open and not settled
 
 	ids    sync.Mutex
 	lastID queue.ID
@@ -167,6 +169,7 @@ func (s *Store) beginGeneration(number int) error {
 	}
 	s.generations = append(s.generations, g)
 	s.options.Log.Info("generation.begun", "file", g.name())
+	failpoint.Hit(failpoint.GenerationBegun)
 	return nil
 }
 
@@ -310,6 +313,7 @@ func (s *Store) Close() error {
 		return nil
 	}
 	s.closed = true
+	failpoint.Hit(failpoint.StoreClosing)
 	var errs []error
 	if s.gaveID.Load() && s.Err() == nil { // every transaction writes the last ID
 		youngest := s.generations[len(s.generations)-1]
@@ -319,6 +323,7 @@ func (s *Store) Close() error {
 		if err := g.close(); err != nil {
 			errs = append(errs, err)
 		}
+		failpoint.Hit(failpoint.GenerationClosed)
 	}
 	if err := s.lock.Close(); err != nil {
 		errs = append(errs, err)

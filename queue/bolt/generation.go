@@ -17,6 +17,7 @@ import (
 	bolterrors "go.etcd.io/bbolt/errors"
 
 	"github.com/mxkeep/mxkeep/queue"
+	"github.com/mxkeep/mxkeep/queue/failpoint"
 )
 
 // format is the version of the layout of buckets and keys.
@@ -143,9 +144,11 @@ func createGeneration(s *Store, number int) error {
 	if err := errors.Join(err, db.Close()); err != nil {
 		return plain(err)
 	}
+	failpoint.Hit(failpoint.GenerationMade)
 	if err := os.Rename(unfinished, path); err != nil {
 		return err
 	}
+	failpoint.Hit(failpoint.GenerationNamed)
 	return syncFolder(s.dir)
 }
 
@@ -218,6 +221,7 @@ func (g *generation) removeDrafts() error {
 		return err
 	}
 	err = g.db.Update(func(tx *bbolt.Tx) error {
+		failpoint.Hit(failpoint.OpenDrafts)
 		for _, p := range page {
 			if err := removeContent(tx, queue.ID(p.key)); err != nil {
 				return err

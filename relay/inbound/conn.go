@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/mxkeep/mxkeep/queue/failpoint"
 	"github.com/mxkeep/mxkeep/relay/smtp"
 )
 
@@ -240,6 +241,9 @@ func (c *conn) Write(p []byte) (int, error) {
 	}
 	if err := c.send(reply); err != nil {
 		return 0, err
+	}
+	if code == "250" && c.verb == "DATA" {
+		failpoint.Hit(failpoint.InboundAnswered)
 	}
 	if code == "421" { // RFC 5321 3.8: the connection is closed after it
 		c.fail(io.EOF)

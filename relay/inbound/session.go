@@ -11,6 +11,7 @@ import (
 
 	"github.com/mxkeep/mxkeep/health"
 	"github.com/mxkeep/mxkeep/queue"
+	"github.com/mxkeep/mxkeep/queue/failpoint"
 	"github.com/mxkeep/mxkeep/relay/smtp"
 )
 
@@ -87,6 +88,7 @@ func (s *session) mail(path string, params mailParams) *refusal {
 	s.client.clear()
 	s.tx.Store(&transaction{envelope: queue.Envelope{ReversePath: reversePath.String(), Params: params.Params,
 		Origin: origin(s.client.peer())}})
+	failpoint.Hit(failpoint.InboundMail)
 	return nil
 }
 
@@ -140,6 +142,7 @@ func (s *session) recipient(tx *transaction, path smtp.Path, to queue.Recipient)
 		envelope.Upstream, envelope.Origin.Reason = upstream, reason
 	}
 	envelope.Recipients = append(envelope.Recipients, to)
+	failpoint.Hit(failpoint.InboundRcpt)
 	return nil
 }
 

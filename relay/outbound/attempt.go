@@ -10,6 +10,7 @@ import (
 
 	"github.com/mxkeep/mxkeep/health"
 	"github.com/mxkeep/mxkeep/queue"
+	"github.com/mxkeep/mxkeep/queue/failpoint"
 )
 
 // ended is how an attempt ended.
@@ -26,6 +27,7 @@ func (d *Dispatcher) attempt(ctx context.Context, m queue.Message) ended {
 	within, cancel := context.WithTimeout(ctx, d.options.Attempt)
 	defer cancel()
 	report, held := d.deliver(within, m)
+	failpoint.Hit(failpoint.OutboundDelivered)
 	for _, s := range report.Signals { // before it is settled: what is due at once then meets the new status
 		d.options.Health.Observe(s)
 	}
