@@ -84,10 +84,10 @@ func Open(o Options) (*Relay, error) {
 
 func (r *Relay) openFiles() error {
 	folder := r.config.Data
-	if err := os.MkdirAll(folder, 0o700); err != nil {
+	err := makeFolder(folder)
+	if err != nil {
 		return err
 	}
-	var err error
 	// First the one that says whether another relay has the folder: state.ErrInUse.
 	if r.state, err = state.Open(filepath.Join(folder, "state.db")); err != nil {
 		return err
@@ -97,6 +97,26 @@ func (r *Relay) openFiles() error {
 	}
 	r.resolver, err = dns.New(dnsOptions(r.config, r.state, r.log))
 	return err
+}
+
+// makeFolder makes the folder and those above it, if need be, so that they
+// survive a power cut.
+func makeFolder(dir string) error {
+	if _, err := os.Stat(dir); err == nil {
+		return nil
+	}
+	above := filepath.Dir(dir)
+	if err := makeFolder(above); err != nil {
+		return err
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return err
+	}
+	folder, err := os.Open(above)
+	if err != nil {
+		return err
+	}
+	return errors.Join(folder.Sync(), folder.Close())
 }
 
 func (r *Relay) openPrimaries() error {

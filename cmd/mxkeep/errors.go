@@ -19,6 +19,7 @@ const (
 	exitUnreachable = 4
 	exitNotFound    = 5
 	exitTimeout     = 6
+	exitDisk        = 74 // EX_IOERR
 	exitConfig      = 78
 	exitInterrupted = 130
 )
@@ -59,8 +60,11 @@ var problems = []problem{
 	{"E1502", admin.CodeContentDamaged, exitFailed, "The stored bytes differ from what was received; the message is held: mxkeep queue show ID"},
 	{"E1503", admin.CodeRefused, exitFailed, "The message says why; the log of the service may say more: journalctl -u mxkeep"},
 	{"E1504", "probe_failed", exitFailed, "See the dialogue: mxkeep health probe -v"},
+	{"E1601", codeDiskFailed, exitDisk, "See whether the disk is full or broken: df -h, dmesg. A start shows what was kept; senders try the rest again"},
 	{"E2101", "config_invalid", exitConfig, "Compare with: mxkeep config example"},
 }
+
+const codeDiskFailed = "disk_failed"
 
 // failure is an error that the command line itself raises, by its code.
 type failure struct{ code, message string }

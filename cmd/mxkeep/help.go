@@ -34,6 +34,7 @@ A flag wins over the environment, the environment over the file, the file over t
 4    the relay does not answer, or may not be asked
 5    not found; nothing matched with --fail-empty
 6    --timeout is over
+74   the disk failed, of "serve": start it again
 78   the configuration is invalid
 130  interrupted
 "status --exit-code" and "status --format nagios": 0 fine, 1 warning, 2 critical, 3 unknown.

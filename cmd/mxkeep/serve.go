@@ -1,12 +1,15 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"strings"
+	"syscall"
 
 	"github.com/mxkeep/mxkeep/configs"
+	"github.com/mxkeep/mxkeep/queue/bolt"
 	"github.com/mxkeep/mxkeep/relay"
 	"github.com/spf13/cobra"
 )
@@ -16,7 +19,9 @@ func newServe(a *app) *cobra.Command {
 		Use:   "serve",
 		Short: "Run the relay until it is told to stop (SIGTERM or SIGINT)",
 		Long: "Runs the relay in the foreground and logs to standard error. When it is told to stop, it lets mail that is\n" +
-			"being received or delivered come to its end first.",
+			"being received or delivered come to its end first.\n\n" +
+			"If the disk fails, senders that wait are told to try again, nothing more is accepted, and the relay ends with\n" +
+			"exit code 74. It may be started again at once, as a service manager does: only that shows what was kept.",
 		Example: "  mxkeep serve --config /etc/mxkeep/mxkeep.yaml",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -30,11 +35,21 @@ func newServe(a *app) *cobra.Command {
 			}
 			r, err := relay.Open(relay.Options{Config: config, Version: version, Log: newLog(a.errs, config.Log)})
 			if err != nil {
-				return fmt.Errorf("start: %w", err)
+				return named(fmt.Errorf("start: %w", err))
 			}
-			return r.Run(cmd.Context())
+			return named(r.Run(cmd.Context()))
 		},
 	}
+}
+
+// named gives an error of the relay its code, if the disk is to blame.
+func named(err error) error {
+	for _, reason := range []error{bolt.ErrFailed, syscall.EIO, syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS} {
+		if errors.Is(err, reason) {
+			return failure{codeDiskFailed, err.Error()}
+		}
+	}
+	return err
 }
 
 // newLog makes a log with one line for each event.

@@ -1,0 +1,195 @@
+//go:build linux
+
+package integration
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+	"sync"
+
+	"github.com/mxkeep/mxkeep/integration/primary"
+	"github.com/mxkeep/mxkeep/queue"
+	"github.com/mxkeep/mxkeep/queue/bolt"
+)
+
+// diskJournal is what the clients of a relay know: what they sent, and what
+// the relay said it has. It is not on the disk that fails.
+type diskJournal struct {
+	mu       sync.Mutex
+	sent     map[queue.Digest]diskMail
+	promised map[queue.ID]diskMail
+	held     map[queue.ID]bool // that an operator was told are held
+}
+
+func newDiskJournal() *diskJournal {
+	return &diskJournal{sent: map[queue.Digest]diskMail{}, promised: map[queue.ID]diskMail{}, held: map[queue.ID]bool{}}
+}
+
+// send sends a message and notes what the relay says. A reply that is
+// permanent is an error, as is a 250 without an ID.
+func (j *diskJournal) send(c *diskClient, m diskMail) (id string, reply diskReply, err error) {
+	j.mu.Lock()
+	j.sent[sha256.Sum256([]byte(m.content))] = m
+	j.mu.Unlock()
+	reply = c.send(m)
+	switch id = reply.id(); {
+	case id != "":
+		j.mu.Lock()
+		j.promised[queue.ID(id)] = m
+		j.mu.Unlock()
+	case reply.code != 0 && reply.code/100 != 4:
+		err = fmt.Errorf("the relay says %d %s", reply.code, reply.text)
+	}
+	return id, reply, err
+}
+
+// owed lists the contents that the primary must get, or have got.
+func (j *diskJournal) owed() (contents []string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, m := range j.promised {
+		if m.recipient == diskKnown {
+			contents = append(contents, m.content)
+		}
+	}
+	return contents
+}
+
+// deliver waits until the primary has all that was promised, or ctx ends.
+func (j *diskJournal) deliver(ctx context.Context, upstream *primary.Server) error {
+	for owed := j.owed(); ; {
+		got := upstream.Received()
+		missing := 0
+		for _, content := range owed {
+			if count(got, content) == 0 {
+				missing++
+			}
+		}
+		if missing == 0 {
+			return nil
+		}
+		if _, err := upstream.Await(ctx, len(got)+1); err != nil {
+			return fmt.Errorf("%d of %d messages have not been delivered: %w", missing, len(owed), err)
+		}
+	}
+}
+
+// count is how often a content was delivered.
+func count(got []primary.Delivery, content string) (n int) {
+	for _, d := range got {
+		if strings.HasSuffix(string(d.Content), content) {
+			n++
+		}
+	}
+	return n
+}
+
+// check compares the journal with the store in a folder, which nobody has
+// open, and with what the primary got: all that was promised is there, whole,
+// and nothing else than what was sent.
+func (j *diskJournal) check(data string, got []primary.Delivery) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if r := recover(); r != nil { // bbolt panics on pages that are wrong
+			err = fmt.Errorf("the store cannot be read: %v", r)
+		}
+	}()
+	store, err := bolt.Open(filepath.Join(data, "queue"), bolt.Options{Interrupted: -1, MinFree: 1})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	ctx := context.Background()
+	stats, err := store.Stats(ctx)
+	if err != nil {
+		return err
+	}
+	if a := stats.Account; a.Missing() != 0 || a.SetAside != 0 {
+		return fmt.Errorf("the account is %+v, %d are missing", a, a.Missing())
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	var errs []error
+	for id, m := range j.promised {
+		if err := j.checkOne(ctx, store, id, m, got); err != nil {
+			errs = append(errs, fmt.Errorf("%s, which was promised: %w", id, err))
+		}
+	}
+	return errors.Join(append(errs, j.checkNothingElse(ctx, store, got))...)
+}
+
+// checkOne looks for a message that was promised.
+func (j *diskJournal) checkOne(ctx context.Context, store queue.Store, id queue.ID, m diskMail, got []primary.Delivery) error {
+	kept, err := store.Message(ctx, id)
+	if err != nil {
+		return err
+	}
+	if kept.Digest != sha256.Sum256([]byte(m.content)) || len(kept.Envelope.Recipients) != 1 || kept.Envelope.Recipients[0].ForwardPath != m.recipient {
+		return fmt.Errorf("it is another: %+v", kept)
+	}
+	if j.held[id] && kept.Held == "" {
+		return errors.New("it is held no more")
+	}
+	switch n := count(got, m.content); {
+	case n > 2:
+		return fmt.Errorf("delivered %d times", n)
+	case kept.State() == queue.StateDelivered && n == 0:
+		return errors.New("the primary never got it")
+	}
+	r, err := store.Content(ctx, id)
+	if err != nil {
+		return err
+	}
+	text, err := io.ReadAll(r)
+	if err == nil && !strings.HasSuffix(string(text), m.content) {
+		err = errors.New("its content is another")
+	}
+	return err
+}
+
+// checkNothingElse looks for what was not sent so.
+func (j *diskJournal) checkNothingElse(ctx context.Context, store queue.Store, got []primary.Delivery) error {
+	for m, err := range store.Messages(ctx, queue.Filter{States: queue.States()}) {
+		if err != nil {
+			return err
+		}
+		if _, ok := j.sent[m.Digest]; !ok {
+			return fmt.Errorf("%s was not sent like that", m.ID)
+		}
+	}
+	for _, d := range got {
+		known := false
+		for _, m := range j.sent {
+			known = known || strings.HasSuffix(string(d.Content), m.content) && len(d.Recipients) == 1 && strings.EqualFold(d.Recipients[0], m.recipient)
+		}
+		if !known {
+			return fmt.Errorf("the primary got what was not sent like that: %.300q", d.Content)
+		}
+	}
+	return nil
+}
+
+// within is a context for something that has to happen while the relay runs.
+func (r *diskRelay) within() (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(context.Background(), diskLimit)
+	go func() {
+		select {
+		case <-r.ended:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
+}
+
+// The recipients: the primary knows one of them. What is for the other stays.
+const (
+	diskKnown   = "bob@corp.example"
+	diskUnknown = "later@corp.example"
+)
