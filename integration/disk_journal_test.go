@@ -32,7 +32,7 @@ func newDiskJournal() *diskJournal {
 }
 
 // send sends a message and notes what the relay says. A reply that is
-// permanent is an error, as is a 250 without an ID.
+// permanent is an error, as is a 250 without an ID, and no reply to the content.
 func (j *diskJournal) send(c *diskClient, m diskMail) (id string, reply diskReply, err error) {
 	j.mu.Lock()
 	j.sent[sha256.Sum256([]byte(m.content))] = m
@@ -43,7 +43,7 @@ func (j *diskJournal) send(c *diskClient, m diskMail) (id string, reply diskRepl
 		j.mu.Lock()
 		j.promised[queue.ID(id)] = m
 		j.mu.Unlock()
-	case reply.code != 0 && reply.code/100 != 4:
+	case reply.code/100 != 4 && (reply.code != 0 || reply.last):
 		err = fmt.Errorf("the relay says %d %s", reply.code, reply.text)
 	}
 	return id, reply, err

@@ -172,10 +172,11 @@ func newDiskMail(name, recipient string, size int) diskMail {
 	return diskMail{recipient, head + strings.Repeat(line, size/len(line)+1)}
 }
 
-// diskReply is the last reply that a client got; the zero diskReply is a connection that broke.
+// diskReply is the last reply that a client got; with the code 0, a connection that broke.
 type diskReply struct {
 	code int
 	text string
+	last bool // it is the reply to the content
 }
 
 // queuedAs is the ID in the reply that takes a message.
@@ -223,7 +224,7 @@ func (c *diskClient) say(line string) diskReply {
 	if err != nil {
 		return diskReply{}
 	}
-	return diskReply{code, text}
+	return diskReply{code: code, text: text}
 }
 
 // begin opens the content of a message. A reply other than 354 is the end of it.
@@ -241,5 +242,7 @@ func (c *diskClient) send(m diskMail) diskReply {
 	if reply := c.begin(m); reply.code != 354 {
 		return reply
 	}
-	return c.say(m.content + ".")
+	reply := c.say(m.content + ".")
+	reply.last = true
+	return reply
 }
