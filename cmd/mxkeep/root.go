@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -48,6 +49,16 @@ func (a *app) globalFlags(root *cobra.Command) {
 	f.BoolVarP(&g.yes, "yes", "y", false, "do not ask (what cannot be undone wants --confirm as well)")
 	f.BoolVar(&g.noInput, "no-input", false, "never ask: refuse where a person would have to answer")
 	f.DurationVar(&g.timeout, "timeout", 0, "give up after this time (default: none for changes, 30s for an answer to begin)")
+}
+
+// exactly wants one argument, and says what it is. If words are given, it must be one of them.
+func exactly(what string, words ...string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) != 1 || len(words) > 0 && !slices.Contains(words, args[0]) {
+			return usage("give %s", what)
+		}
+		return nil
+	}
 }
 
 // group makes a command that only has commands below it. A mistyped one is

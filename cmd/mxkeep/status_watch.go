@@ -21,6 +21,9 @@ func (a *app) await(ctx context.Context, state string) (st admin.Status, err err
 		st, err = client.Status(ctx)
 		return state == "" || err == nil && st.State == state, err
 	})
+	if err != nil && st.State != "" {
+		err = fmt.Errorf("%w; the relay is %s, not %s", err, st.State, state)
+	}
 	return st, err
 }
 

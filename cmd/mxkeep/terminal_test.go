@@ -123,7 +123,7 @@ func TestAnInterruptEndsAQuestion(t *testing.T) {
 	}{
 		{"Type the number", []string{"queue", "delete", "--all", "--reason", "x"}},
 		{"Pause", []string{"queue", "pause", "--inbound", "--reason", "x"}},
-		{"Override", []string{"health", "override", "down", "--reason", "x"}},
+		{"whatever the probes say", []string{"health", "override", "down", "--reason", "x"}},
 	} {
 		in, typed := io.Pipe() // nobody types anything
 		errs := &noticing{asked: make(chan struct{}), word: test.word}

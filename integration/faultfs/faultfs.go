@@ -128,6 +128,14 @@ func (d *Disk) Unmount() error {
 	return d.server.Unmount()
 }
 
+// Break sets a fault, counted from now; the one before it is forgotten.
+func (d *Disk) Break(f Fault) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	f.Number += d.counts[f.Op]
+	d.options.Fault = f
+}
+
 // Struck reports whether the fault was reached.
 func (d *Disk) Struck() bool {
 	d.mu.Lock()

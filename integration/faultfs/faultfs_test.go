@@ -83,6 +83,18 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+func TestBreak(t *testing.T) {
+	d, _, point := mounted(t, Options{})
+	f := edited(t, filepath.Join(point, "old"))
+	if err := f.Sync(); err != nil || d.Struck() {
+		t.Fatal(err)
+	}
+	d.Break(Fault{Sync, 1, syscall.EIO, true})
+	if err := errors.Join(f.Sync(), f.Sync()); !errors.Is(err, syscall.EIO) || !d.Struck() {
+		t.Error(err)
+	}
+}
+
 func TestShortWrite(t *testing.T) {
 	_, folder, point := mounted(t, Options{Fault: Fault{Write, 1, Short, true}})
 	f := edited(t, filepath.Join(point, "new"))

@@ -107,6 +107,7 @@ func (d *draft) flush() error {
 	if err := d.home.send(context.Background(), c); err != nil {
 		return err
 	}
+	d.store.space.take(len(chunk))
 	d.chunks++
 	d.writing, d.written = c, chunk
 	d.buffer = d.store.buffers.take()
@@ -179,6 +180,7 @@ func (d *draft) commit(ctx context.Context, a queue.Acceptance) error {
 		return err
 	}
 	r := d.record(a)
+	d.store.space.take(len(r.chunk) + len(r.record) + len(r.entry))
 	if len(r.cause) == 0 {
 		return d.home.do(ctx, r.put)
 	}

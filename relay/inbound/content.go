@@ -81,7 +81,7 @@ func (s *session) accept(tx *transaction, draft queue.Draft, r io.Reader) (accep
 	}
 	p := s.client.peer()
 	envelope := tx.envelope
-	envelope.Origin = s.origin(envelope.Origin.Reason)
+	envelope.Origin.Host = s.hostname(p.address)
 	at := time.Now()
 	m := accepted{id: draft.ID(), size: size, Acceptance: queue.Acceptance{At: at, Envelope: envelope,
 		MessageID: head.messageID, Lifetime: s.server.options.Lifetime}}
