@@ -60,13 +60,13 @@ var problems = []problem{
 	{"E1502", admin.CodeContentDamaged, exitFailed, "The stored bytes differ from what was received; the message is held: mxkeep queue show ID"},
 	{"E1503", admin.CodeRefused, exitFailed, "The log of the service may say more: journalctl -u mxkeep"},
 	{"E1504", "probe_failed", exitFailed, "See the dialogue: mxkeep health probe -v"},
-	{"E1601", codeDiskFailed, exitDisk, "See whether the disk is full or broken: df -h, dmesg. A start shows what was kept; senders try the rest again"},
 	{"E2101", "config_invalid", exitConfig, "Compare with: mxkeep config example"},
 	{"E2201", "start_failed", exitFailed, "Mend what the message names and start it again; no mail was accepted or touched"},
 	{"E2202", "port_in_use", exitFailed, "See who listens there: ss -ltnp; stop that, or change inbound.listen or http.listen"},
 	{"E2203", "port_not_allowed", exitFailed, "Ports below 1024 need the capability CAP_NET_BIND_SERVICE, which the service unit gives; or choose a higher port"},
 	{"E2204", "address_not_ours", exitFailed, "Choose an address of this machine in inbound.listen and http.listen: ip -brief address"},
 	{"E2205", "already_running", exitFailed, "Another relay has this data folder or this socket: systemctl status mxkeep"},
+	{"E2206", codeDiskFailed, exitDisk, "See whether the disk is full or broken: df -h, dmesg. A start shows what was kept; senders try the rest again"},
 	{"E2301", "demo_failed", exitFailed, "The ends of the logs are above, if there are any; to keep everything: mxkeep demo --keep DIR"},
 }
 

@@ -195,7 +195,11 @@ func TestWhyNotStarted(t *testing.T) {
 		{fmt.Errorf("queue: %w", bolt.ErrFailed), "disk_failed"},
 		{errors.New("anything"), "start_failed"},
 	} {
-		if got := whyNotStarted(test.err); got != test.code || lookup(got).exit != exitFailed || lookup(got).code != got {
+		exit := exitFailed
+		if test.code == codeDiskFailed {
+			exit = exitDisk
+		}
+		if got := whyNotStarted(test.err); got != test.code || lookup(got).exit != exit || lookup(got).code != got {
 			t.Errorf("%v: %s", test.err, got)
 		}
 	}
