@@ -31,22 +31,26 @@ func newDiskJournal() *diskJournal {
 	return &diskJournal{sent: map[queue.Digest]diskMail{}, promised: map[queue.ID]diskMail{}, held: map[queue.ID]bool{}}
 }
 
-// send sends a message and notes what the relay says. A reply that is
-// permanent is an error, as is a 250 without an ID, and no reply to the content.
-func (j *diskJournal) send(c *diskClient, m diskMail) (id string, reply diskReply, err error) {
+// sending notes that a message may come in from now on.
+func (j *diskJournal) sending(m diskMail) {
 	j.mu.Lock()
+	defer j.mu.Unlock()
 	j.sent[sha256.Sum256([]byte(m.content))] = m
-	j.mu.Unlock()
-	reply = c.send(m)
-	switch id = reply.id(); {
-	case id != "":
+}
+
+// told notes what the relay says to a message. A reply that is permanent is an
+// error, as is a 250 without an ID, and no reply to the content.
+func (j *diskJournal) told(m diskMail, reply diskReply) error {
+	if id := reply.id(); id != "" {
 		j.mu.Lock()
+		defer j.mu.Unlock()
 		j.promised[queue.ID(id)] = m
-		j.mu.Unlock()
-	case reply.code/100 != 4 && (reply.code != 0 || reply.last):
-		err = fmt.Errorf("the relay says %d %s", reply.code, reply.text)
+		return nil
 	}
-	return id, reply, err
+	if reply.code/100 != 4 && (reply.code != 0 || reply.last) {
+		return fmt.Errorf("the relay says %d %q, to the content: %t", reply.code, reply.text, reply.last)
+	}
+	return nil
 }
 
 // owed lists the contents that the primary must get, or have got.

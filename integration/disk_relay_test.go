@@ -27,10 +27,10 @@ http:
   listen: ""
 inbound:
   listen: ["127.0.0.8:0"]
-  min_free: 1MiB
+  min_free: %s
   timeouts:
     greeting: 0s
-domains:
+%sdomains:
   - name: corp.example
 upstreams:
   - name: exo
@@ -42,8 +42,7 @@ upstreams:
       every_bad: 1h
 queue:
   interrupted: 1ms
-%s
-dns:
+%sdns:
   servers: ["127.0.0.9:1"]
 `
 
@@ -66,13 +65,18 @@ type diskRelay struct {
 // smtpAddress is where the line about a relay that is ready says it listens.
 var smtpAddress = regexp.MustCompile(`event=relay\.ready .*smtp=\[([0-9.:]+)\]`)
 
-// startDiskRelay starts the binary with its data in a folder and perhaps more
-// settings of the queue. It does not wait.
-func startDiskRelay(t testing.TB, base, data, upstream, queue string) *diskRelay {
+// diskSettings are lines of the configuration that differ from test to test.
+type diskSettings struct{ minFree, inbound, queue string }
+
+// startDiskRelay starts the binary with its data in a folder. It does not wait.
+func startDiskRelay(t testing.TB, base, data, upstream string, s diskSettings) *diskRelay {
 	t.Helper()
+	if s.minFree == "" {
+		s.minFree = "1MiB"
+	}
 	r := &diskRelay{t: t, socket: filepath.Join(base, "s"), ready: make(chan struct{}), ended: make(chan struct{})}
 	config := filepath.Join(base, "mxkeep.yaml")
-	if err := os.WriteFile(config, fmt.Appendf(nil, diskConfig, data, r.socket, upstream, queue), 0o600); err != nil {
+	if err := os.WriteFile(config, fmt.Appendf(nil, diskConfig, data, r.socket, s.minFree, s.inbound, upstream, s.queue), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	r.cmd = exec.Command(binary, "serve", "--config", config)
