@@ -171,7 +171,7 @@ type diskMail struct {
 
 // newDiskMail makes a message of about size octets. No two with different names are equal.
 func newDiskMail(name, recipient string, size int) diskMail {
-	head := fmt.Sprintf("From: alice@client.example\r\nTo: %s\r\nMessage-ID: <%s@client.example>\r\n\r\n", recipient, name)
+	head := diskFirst + recipient + "\r\nMessage-ID: <" + name + "@client.example>\r\n\r\n"
 	line := fmt.Sprintf("%-76.76s\r\n", name+strings.Repeat(" 0123456789", 7))
 	return diskMail{recipient, head + strings.Repeat(line, size/len(line)+1)}
 }
