@@ -105,7 +105,7 @@ func (p *primary) follow(ctx context.Context) {
 		}
 		p.log.Log(ctx, level, "health.changed", "upstream", p.name, "from", was, "to", is,
 			"throttled", now.Throttled.Active(), "misconfigured", now.Misconfigured.Active(), "why", why)
-		if last.State == health.Up && now.State == health.Degraded {
+		if last.State == health.Up && now.State == health.Degraded && now.BadRounds == 0 {
 			p.prober.Kick()
 		}
 		last, was = now, is

@@ -16,6 +16,9 @@
 //	health.unsaved, health.forgotten, pause.forgotten
 //	                  what the last stop left behind could not be written, or read
 //	queue.purged      how many messages nobody wanted any more
+//	queue.stranded    there is mail for an upstream that is no longer configured
+//	upstreams.unsaved, upstreams.forgotten
+//	                  the names of upstreams could not be written, or read
 package relay
 
 import (
@@ -152,7 +155,7 @@ func (r *Relay) listen() error {
 	for _, p := range r.primaries {
 		upstreams = append(upstreams, p.shown())
 	}
-	r.admin = admin.New(admin.Options{Store: r.store, Upstreams: upstreams, Inbound: r.intake.shown(),
+	r.admin = admin.New(admin.Options{Store: r.store, Upstreams: upstreams, Former: r.former(), Inbound: r.intake.shown(),
 		Keep: keep(r.config), Version: r.version, Started: time.Now(), Ready: r.ready})
 	return nil
 }

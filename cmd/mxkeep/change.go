@@ -62,7 +62,7 @@ func (v verb) command(a *app) (*cobra.Command, *changing) {
 	selectFlags(cmd, &s)
 	f := cmd.Flags()
 	f.StringVar(&c.request.Reason, "reason", "", "why, for the ledger")
-	f.IntVar(&c.ifCount, "if-count", -1, "change nothing if another number of messages matches")
+	f.IntVar(&c.ifCount, "if-count", -1, "change nothing unless so many match")
 	f.IntVar(&c.request.Limit, "limit", 0, "at most so many, the oldest first; 0 is all")
 	f.BoolVar(&c.failEmpty, "fail-empty", false, "exit with 5 if nothing matches")
 	if v.danger == severe {
@@ -193,7 +193,11 @@ func (c *changing) show(w io.Writer, change admin.Change) {
 		}
 		return
 	}
-	if change.WaitingCount == 0 {
+	switch {
+	case change.WaitingCount > 0:
+	case change.Inapt == 0:
+		fmt.Fprintf(w, "Nothing to %s: no message matches.\n", c.verb.name)
+	default:
 		fmt.Fprintf(w, "Nothing to %s: %s chosen, none in a state that allows it.\n", c.verb.name, messages(change.Inapt))
 	}
 }

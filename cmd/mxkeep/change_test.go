@@ -406,7 +406,12 @@ func TestWhatIsNotThereIsSaid(t *testing.T) {
 	if got := r.run("queue", "retry", "000000000000"); got.code != exitNotFound || !strings.Contains(got.errs, "E1401") {
 		t.Errorf("an unknown id: exit %d, %q", got.code, got.errs)
 	}
-	if got := r.run("queue", "retry", "--all"); got.code != 0 {
+	for _, args := range [][]string{{"queue", "pause", "--inbound", "--reason", "x", "-n"}, {"health", "override", "down", "--reason", "x", "-n"}} {
+		if got := r.run(args...); got.code != 0 || !strings.HasPrefix(got.out, "Dry run: nothing was changed. It would say: ") || strings.Contains(got.out, "End it") {
+			t.Errorf("%v: exit %d, %q", args, got.code, got.out)
+		}
+	}
+	if got := r.run("queue", "retry", "--all"); got.code != 0 || got.out != "Nothing to retry: no message matches.\n" {
 		t.Errorf("no message at all: exit %d, %q", got.code, got.errs)
 	}
 	if got := r.run("queue", "resume", "--inbound", "--outbound"); got.code != 0 || got.out != "Nothing to resume: it is not paused.\n" {

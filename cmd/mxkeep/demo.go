@@ -19,7 +19,7 @@ func newDemo(a *app) *cobra.Command {
 	o := demo.Options{}
 	cmd := &cobra.Command{
 		Use:   "demo",
-		Short: "Show an outage on this machine: held, killed, recovered, delivered, accounted for",
+		Short: "Show an outage on this machine, with an account of every message",
 		Long: "Runs a simulated Exchange Online, a relay and a sender on loopback, brings an outage, kills the relay,\n" +
 			"ends the outage, and then joins two records that the relay cannot write: what the sender was answered\n" +
 			"with 250, and what the primary took. Exits with 1 if anything was lost, changed, bounced, or sent twice\n" +
@@ -51,10 +51,10 @@ func newDemo(a *app) *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&name, "scenario", "", "what to show; --list says what there is (default: the outage of January 2026)")
+	f.StringVar(&name, "scenario", "", "what to show, of those in --list")
 	f.BoolVar(&list, "list", false, "list the scenarios")
-	f.StringVar(&keep, "keep", "", "keep all data in this folder, which must be empty or missing")
-	f.BoolVar(&o.Forget, "forget", false, "leave one message out of the primary's record, to see that the account notices")
+	f.StringVar(&keep, "keep", "", "keep all data in this folder, empty or new")
+	f.BoolVar(&o.Forget, "forget", false, "hide one message: the account must notice")
 	f.StringVar(&sender, "sender", "", "be the sender")
 	_ = f.MarkHidden("sender") // the flag exists
 	return cmd

@@ -67,5 +67,8 @@ func (a *app) showOverride(w io.Writer, did admin.Switch) {
 		return
 	}
 	fmt.Fprintf(w, "%s\n", wouldBe(did, fmt.Sprintf("%s counts as %s until %s.", name, did.State, a.clock(did.Until))))
+	if did.DryRun {
+		return
+	}
 	fmt.Fprintf(w, "End it: mxkeep health override auto --upstream %s --reason \"...\"\n", shell(name))
 }

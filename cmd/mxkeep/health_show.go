@@ -21,7 +21,7 @@ const shownSignals = 10
 func newHealthShow(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:     "show",
-		Short:   "The evidence for each upstream: probes, deliveries, and why this state",
+		Short:   "The evidence for each upstream, and why this state",
 		Example: "  mxkeep health show",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -29,7 +29,7 @@ func newQueueCat(a *app) *cobra.Command {
 	f := cmd.Flags()
 	f.BoolVar(&p.headers, "headers", false, "the header section (the default)")
 	f.BoolVar(&p.raw, "raw", false, "all bytes: the trace fields we added, then what was received")
-	f.BoolVar(&p.envelope, "envelope", false, "the envelope as JSON; this is not recorded, no content is read")
+	f.BoolVar(&p.envelope, "envelope", false, "the envelope as JSON; no content is read")
 	return cmd
 }
 

@@ -40,7 +40,10 @@ func newQueuePause(a *app) *cobra.Command {
 				return err
 			}
 			return a.document(did, func(w io.Writer) {
-				fmt.Fprintf(w, "%s%s until %s.\nEnd it: mxkeep queue resume %s\n", wouldBe(did, "Paused "), switched(did), a.clock(did.Until), switches(request.ResumeRequest))
+				fmt.Fprintf(w, "%s%s until %s.\n", wouldBe(did, "Paused "), switched(did), a.clock(did.Until))
+				if !did.DryRun {
+					fmt.Fprintf(w, "End it: mxkeep queue resume %s\n", switches(request.ResumeRequest))
+				}
 			})
 		},
 	}
@@ -112,7 +115,7 @@ func pausing(request admin.ResumeRequest) string {
 // wouldBe puts the words of a dry run before what was not done.
 func wouldBe(did admin.Switch, word string) string {
 	if did.DryRun {
-		return "Dry run, nothing was changed: " + strings.ToLower(word)
+		return "Dry run: nothing was changed. It would say: " + word
 	}
 	return word
 }

@@ -21,7 +21,7 @@ type shown struct {
 func newQueueShow(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:     "show ID",
-		Short:   "One message: envelope, recipients, every attempt, what happens next",
+		Short:   "One message: recipients, every attempt, what happens next",
 		Long:    "One message: envelope, recipients, every attempt, what happens next. The beginning of the id is enough if no other begins so.",
 		Example: "  mxkeep queue show 7hq2m8x4kd3w",
 		Args:    exactly("the id of a message"),

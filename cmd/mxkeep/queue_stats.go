@@ -40,7 +40,7 @@ func newQueueStats(a *app) *cobra.Command {
 		},
 	}
 	selectFlags(cmd, &s)
-	cmd.Flags().StringVar(&request.By, "by", "", "domain, from, reply, client or state (default domain)")
+	cmd.Flags().StringVar(&request.By, "by", "", "domain (usual), from, reply, client or state")
 	cmd.Flags().IntVar(&limit, "limit", shownRows, "at most so many rows; 0 is all")
 	return cmd
 }

@@ -25,7 +25,7 @@ func newStatus(a *app) *cobra.Command {
 	o := statusOptions{}
 	cmd := &cobra.Command{
 		Use:   "status",
-		Short: "Is anything lost, is it us or them, must I do something, when is it over",
+		Short: "Is anything lost, is it us or them, must I act, when is it over",
 		Example: "  mxkeep status\n" +
 			"  mxkeep status --json --fields state,headline,queue\n" +
 			"  mxkeep status --exit-code     # 0 fine, 1 warning, 2 critical, 3 unknown\n" +
@@ -41,10 +41,10 @@ func newStatus(a *app) *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.BoolVar(&o.exitCode, "exit-code", false, "exit with 0 fine, 1 warning, 2 critical, 3 unknown")
-	f.StringVar(&o.format, "format", "text", "text, nagios (one line and its exit code) or prometheus")
+	f.StringVar(&o.format, "format", "text", "text, nagios or prometheus")
 	f.DurationVar(&o.watch, "watch", 0, "show it again and again, every 2s or so long")
 	f.Lookup("watch").NoOptDefVal = "2s"
-	f.StringVar(&o.wait, "wait", "", "wait for this state: standby, holding, draining, paused or refusing")
+	f.StringVar(&o.wait, "wait", "", "wait until the relay is in this state")
 	return cmd
 }
 
@@ -168,8 +168,8 @@ func (a *app) showUpstream(f flow, st admin.Status, u admin.UpstreamStatus) {
 	for _, c := range []struct {
 		word      string
 		condition *admin.Condition
-	}{{"throttled", u.Throttled}, {"refuses us", u.Misconfigured}} {
-		if c.condition != nil {
+	}{{"throttled", u.Throttled}, {"refused us", u.Misconfigured}} {
+		if c.condition != nil && (u.LastSignal == nil || u.LastSignal.Reply != c.condition.Reply) { // it stands there already
 			f.labelled("", fmt.Sprintf("%s, last %s ago: %s", c.word, since(c.condition.Last, now), a.brief(c.condition.Reply)))
 		}
 	}

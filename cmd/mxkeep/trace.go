@@ -17,7 +17,7 @@ func newTrace(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:         "trace QUERY",
 		Annotations: map[string]string{alsoFormats: "csv id", hasFields: "yes"},
-		Short:       "The life of a message: by id, Message-ID, address, or Received line",
+		Short:       "The life of a message: by id, Message-ID, address or Received",
 		Long:        "The life of a message, from the ledger: by our id, its Message-ID, an address, or the Received field that we wrote.",
 		Example: "  mxkeep trace 7hq2m8x4kd3w\n" +
 			"  mxkeep trace '<20260312.1@supplier.example>'\n" +
@@ -79,7 +79,9 @@ func (a *app) tell(story []admin.Entry, known []admin.Message, seen life) error 
 	text := bufio.NewWriter(a.out)
 	f := a.flow(text)
 	first := story[0]
-	f.block("", 0, first.ID, path(first.From)+" > "+strings.Join(first.Recipients, ", "), size(first.SizeBytes), first.MessageID)
+	f.block("", 0, first.ID, size(first.SizeBytes), first.MessageID)
+	f.labelled("from", path(first.From))
+	f.labelled("to", first.Recipients...)
 	fmt.Fprintf(text, "\n  history (%s)\n", a.zoneName())
 	for _, e := range story {
 		a.showEntry(f, e)
@@ -139,6 +141,7 @@ func (a *app) entryColumns() []column[admin.Entry] {
 	}
 	for i, c := range columns {
 		columns[i].drop = map[string]int{"from": 1, "recipients": 2}[c.name]
+		columns[i].spare = c.name == "from"
 	}
 	return columns
 }

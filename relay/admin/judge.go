@@ -78,7 +78,7 @@ func (u UpstreamStatus) standing() string {
 	switch {
 	case u.Override != nil:
 		return u.State
-	case u.Misconfigured != nil:
+	case u.refuses():
 		return "refuses"
 	case u.Throttled != nil && u.State != "down":
 		return "throttles"
@@ -108,7 +108,7 @@ func deaf(st *Status) bool {
 }
 
 func severity(st *Status) string {
-	if !st.NothingLost || deaf(st) || takesNothing(st) || st.State == Refusing {
+	if !st.NothingLost || len(st.Stranded) > 0 || deaf(st) || takesNothing(st) || st.State == Refusing {
 		return SeverityCritical
 	}
 	if st.State != Standby || len(todo(st)) > 0 {

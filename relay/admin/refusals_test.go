@@ -285,3 +285,23 @@ func TestContentThatIsNotWhole(t *testing.T) {
 		t.Errorf("purged: %v", err)
 	}
 }
+
+func TestReadyMeansThatMailIsAccepted(t *testing.T) {
+	r := newRig()
+	ready := func() int { return r.ask("GET /v1/ready", "").Code }
+	if got := ready(); got != http.StatusOK {
+		t.Errorf("status %d", got)
+	}
+	r.inbound.Set(func() { r.inbound.Stats.Refusing = "not enough free space on the disk" })
+	if got := ready(); got != http.StatusServiceUnavailable {
+		t.Errorf("without room: status %d", got)
+	}
+	r.inbound.Set(func() { r.inbound.Stats = admin.InboundStats{Paused: admin.Pause{Until: time.Now().Add(time.Hour)}} })
+	if got := ready(); got != http.StatusServiceUnavailable {
+		t.Errorf("paused: status %d", got)
+	}
+	r.inbound.Set(func() { r.inbound.Stats.Paused.Until = time.Now().Add(-time.Second) })
+	if got := ready(); got != http.StatusOK {
+		t.Errorf("after the pause: status %d", got)
+	}
+}

@@ -26,8 +26,9 @@ type Status struct {
 	Ready       bool             `json:"ready"`
 	NotReady    string           `json:"not_ready"` // why Ready is false
 	Upstreams   []UpstreamStatus `json:"upstreams"`
-	Queue       *QueueStatus     `json:"queue"`   // null if the store cannot be read
-	Account     *Account         `json:"account"` // null if the store cannot be read
+	Stranded    []string         `json:"stranded"` // upstreams that are no longer configured, though mail waits for them
+	Queue       *QueueStatus     `json:"queue"`    // null if the store cannot be read
+	Account     *Account         `json:"account"`  // null if the store cannot be read
 	Inbound     InboundStatus    `json:"inbound"`
 }
 
@@ -140,7 +141,7 @@ type InboundStatus struct {
 func (s *Server) Status(ctx context.Context) Status {
 	now := time.Now()
 	st := Status{Schema: SchemaStatus, At: Time{now}, StartedAt: Time{s.options.Started}, Version: s.options.Version,
-		Ready: true, Upstreams: []UpstreamStatus{}, Trouble: []string{}, Todo: []Todo{}}
+		Ready: true, Upstreams: []UpstreamStatus{}, Stranded: []string{}, Trouble: []string{}, Todo: []Todo{}}
 	if err := s.options.Ready(); err != nil {
 		st.Ready, st.NotReady = false, err.Error()
 	}
@@ -154,9 +155,23 @@ func (s *Server) Status(ctx context.Context) Status {
 	} else {
 		st.Account = account(stats.Account)
 		st.Queue = s.queueStatus(ctx, stats)
+		st.Stranded = append(st.Stranded, s.stranded(ctx)...)
 	}
 	judge(&st)
 	return st
+}
+
+// stranded names the former upstreams for which mail waits. No dispatcher has it.
+func (s *Server) stranded(ctx context.Context) (names []string) {
+	for _, name := range s.options.Former {
+		for _, err := range s.options.Store.Due(ctx, name, time.Now().Add(queue.MaxLifetime)) {
+			if err == nil { // a store that cannot be read is shown by its Stats
+				names = append(names, name)
+			}
+			break
+		}
+	}
+	return names
 }
 
 func (s *Server) getStatus(r *http.Request) (any, error) { return s.Status(r.Context()), nil }

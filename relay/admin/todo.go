@@ -25,6 +25,9 @@ func todo(st *Status) (list []Todo) {
 		list = append(list, Todo{fmt.Sprintf("The disk of the store is full in about %s at this rate: make room. After that senders get a temporary reply and keep their mail.",
 			count(int64(Duration(*st.Queue.RoomSeconds)/time.Hour)+1, "hour")), ""})
 	}
+	for _, name := range st.Stranded {
+		list = append(list, Todo{fmt.Sprintf("Mail waits for %s, which the configuration no longer has among its upstreams: nobody delivers it. Write %s there again, and restart.", name, name), ""})
+	}
 	for _, u := range st.Upstreams {
 		list = append(list, todoAbout(st, u)...)
 	}
@@ -43,7 +46,7 @@ func todoAbout(st *Status, u UpstreamStatus) (list []Todo) {
 	if len(st.Upstreams) > 1 {
 		which = " --upstream " + u.Name
 	}
-	if u.Misconfigured != nil {
+	if u.refuses() {
 		list = append(list, Todo{u.Name + " refuses us. What to set there:", "mxkeep help exchange-online"},
 			Todo{"When it is set, see whether we are accepted:", "mxkeep health probe" + which})
 		if st.Queue.ByState["refused"] > 0 {

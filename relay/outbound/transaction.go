@@ -148,6 +148,11 @@ func (s *session) emptyContent() {
 // from then on cancelling the context cuts nothing: the reply is waited for.
 // Close leaves at least the last octet of the dot in the buffer.
 func (s *session) sendContent(ctx context.Context, t transaction, o *outcome, release func() bool) {
+	if err := s.inStep(); err != nil {
+		o.settle(s.fail(health.PhaseData, "DATA", err))
+		s.hangUp()
+		return
+	}
 	content, err := t.content()
 	if err != nil {
 		o.content = err
