@@ -135,6 +135,9 @@ func (j *diskJournal) check(data string, got []primary.Delivery) (err error) {
 // checkOne looks for a message that was promised. The primary got it n times.
 func (j *diskJournal) checkOne(ctx context.Context, store queue.Store, id queue.ID, m diskMail, n int) error {
 	kept, err := store.Message(ctx, id)
+	if errors.Is(err, queue.ErrNotFound) && n > 0 { // it may have gone since, but not from the ledger
+		return deliveredBefore(ctx, store, id)
+	}
 	if err != nil {
 		return err
 	}
@@ -149,6 +152,8 @@ func (j *diskJournal) checkOne(ctx context.Context, store queue.Store, id queue.
 		return fmt.Errorf("delivered %d times", n)
 	case kept.State() == queue.StateDelivered && n == 0:
 		return errors.New("the primary never got it")
+	case kept.State() == queue.StateDelivered: // its content may have gone
+		return nil
 	}
 	r, err := store.Content(ctx, id)
 	if err != nil {
@@ -159,6 +164,19 @@ func (j *diskJournal) checkOne(ctx context.Context, store queue.Store, id queue.
 		err = errors.New("its content is another")
 	}
 	return err
+}
+
+// deliveredBefore looks into the ledger for the delivery of a message.
+func deliveredBefore(ctx context.Context, store queue.Store, id queue.ID) error {
+	for e, err := range store.Ledger(ctx, queue.LedgerFilter{ID: id}) {
+		if err != nil {
+			return err
+		}
+		if e.Event == queue.Attempted && len(e.Results) == 1 && e.Results[0].Action == queue.Delivered {
+			return nil
+		}
+	}
+	return errors.New("it is gone, and no delivery is in the ledger")
 }
 
 // checkNothingElse looks for what was not sent so.
