@@ -2,6 +2,7 @@ package main
 
 import (
 	"testing"
+	"time"
 
 	"github.com/mxkeep/mxkeep/relay/admin"
 )
@@ -24,6 +25,46 @@ func TestSignalWords(t *testing.T) {
 			if a.flags.output = format; a.signalWords(test.signal) != want {
 				t.Errorf("%s: %q, want %q", format, a.signalWords(test.signal), want)
 			}
+		}
+	}
+}
+
+func TestWhatWasRefusedIsSaidInWords(t *testing.T) {
+	for reason, want := range map[string]string{"primary_up": "1,200 told to use the primary", "unknown_recipient": "1,200 refused: unknown recipient"} {
+		if got := refusedWords(reason, 1200); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
+func TestAStateThatNothingWasSeenFor(t *testing.T) {
+	start := admin.Time{Time: time.Unix(1000, 0)}
+	for since, want := range map[admin.Time]string{
+		{}:                        "nothing is known yet: the first look is under way",
+		start:                     "nothing is known yet: the first look is under way",
+		{Time: time.Unix(900, 0)}: "as it was before the start: the first look is under way",
+	} {
+		if got := unseen(admin.Status{StartedAt: start}, admin.UpstreamStatus{Since: since}); got != want {
+			t.Errorf("%v: %q", since, got)
+		}
+	}
+}
+
+func TestTheReplyThatCountsIsAboutWhoWaits(t *testing.T) {
+	said := func(state, text string) admin.Recipient {
+		return admin.Recipient{State: state, LastReply: &admin.Reply{Code: 250, Text: text}}
+	}
+	for _, test := range []struct {
+		state string
+		of    []admin.Recipient
+		want  string
+	}{
+		{"deferred", []admin.Recipient{said("delivered", "taken"), said("deferred", "later")}, "250 later"},
+		{"queued", []admin.Recipient{said("delivered", "taken"), {State: "queued"}}, "250 taken"},
+		{"queued", []admin.Recipient{{State: "queued"}}, ""},
+	} {
+		if got := lastReply(admin.Message{State: test.state, Recipients: test.of}); got != test.want {
+			t.Errorf("%+v: %q", test.of, got)
 		}
 	}
 }

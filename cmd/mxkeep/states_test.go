@@ -94,6 +94,12 @@ func TestTheLifeOfADeliveredMessage(t *testing.T) {
 		if two := r.terminal(120, "", "trace", "billing@supplier.example"); strings.Contains(two.errs, "Delivered") {
 			t.Errorf("two messages: %q", two.errs)
 		}
+		for range fewMessages {
+			r.accept("billing@supplier.example", "a.meyer@corp.example")
+		}
+		if many := r.terminal(120, "", "trace", "billing@supplier.example"); !strings.HasSuffix(many.errs, "\n... 2 more messages\n") || !strings.Contains(many.out, "WHAT") {
+			t.Errorf("many messages: %q", many.errs)
+		}
 	})
 	at := func(minutes int) admin.Time {
 		return admin.Time{Time: time.Unix(0, 0).Add(time.Duration(minutes) * time.Minute)}

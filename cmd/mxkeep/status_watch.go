@@ -18,7 +18,10 @@ const waitEvery = time.Second
 func (a *app) await(ctx context.Context, state string) (st admin.Status, err error) {
 	client := a.client()
 	err = repeat(ctx, waitEvery, func() (done bool, err error) {
-		st, err = client.Status(ctx)
+		now, err := client.Status(ctx)
+		if err == nil {
+			st = now
+		}
 		return state == "" || err == nil && st.State == state, err
 	})
 	if err != nil && st.State != "" {
