@@ -27,7 +27,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -87,10 +86,10 @@ func Open(o Options) (*Relay, error) {
 
 func (r *Relay) openFiles() error {
 	folder := r.config.Data
-	if err := os.MkdirAll(folder, 0o700); err != nil {
+	err := makeFolder(folder)
+	if err != nil {
 		return err
 	}
-	var err error
 	// First the one that says whether another relay has the folder: state.ErrInUse.
 	if r.state, err = state.Open(filepath.Join(folder, "state.db")); err != nil {
 		return err

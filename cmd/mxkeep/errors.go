@@ -19,6 +19,7 @@ const (
 	exitUnreachable = 4
 	exitNotFound    = 5
 	exitTimeout     = 6
+	exitDisk        = 74 // EX_IOERR
 	exitConfig      = 78
 	exitInterrupted = 130
 )
@@ -65,8 +66,11 @@ var problems = []problem{
 	{"E2203", "port_not_allowed", exitFailed, "Ports below 1024 need the capability CAP_NET_BIND_SERVICE, which the service unit gives; or choose a higher port"},
 	{"E2204", "address_not_ours", exitFailed, "Choose an address of this machine in inbound.listen and http.listen: ip -brief address"},
 	{"E2205", "already_running", exitFailed, "Another relay has this data folder or this socket: systemctl status mxkeep"},
+	{"E2206", codeDiskFailed, exitDisk, "See whether the disk is full or broken: df -h, dmesg. A start shows what was kept; senders try the rest again"},
 	{"E2301", "demo_failed", exitFailed, "The ends of the logs are above, if there are any; to keep everything: mxkeep demo --keep DIR"},
 }
+
+const codeDiskFailed = "disk_failed"
 
 // failure is an error that the command line itself raises, by its code.
 type failure struct{ code, message string }

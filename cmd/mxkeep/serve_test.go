@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/mxkeep/mxkeep/configs"
+	"github.com/mxkeep/mxkeep/queue/bolt"
 	"github.com/mxkeep/mxkeep/relay/admin"
 	"github.com/mxkeep/mxkeep/relay/state"
 )
@@ -190,9 +191,15 @@ func TestWhyNotStarted(t *testing.T) {
 		{fmt.Errorf("state.db: %w", state.ErrInUse), "already_running"},
 		{fmt.Errorf("s: %w", admin.ErrInUse), "already_running"},
 		{&os.PathError{Op: "mkdir", Path: "/data", Err: syscall.EACCES}, "start_failed"},
+		{&os.PathError{Op: "mkdir", Path: "/data", Err: syscall.EROFS}, "disk_failed"},
+		{fmt.Errorf("queue: %w", bolt.ErrFailed), "disk_failed"},
 		{errors.New("anything"), "start_failed"},
 	} {
-		if got := whyNotStarted(test.err); got != test.code || lookup(got).exit != exitFailed || lookup(got).code != got {
+		exit := exitFailed
+		if test.code == codeDiskFailed {
+			exit = exitDisk
+		}
+		if got := whyNotStarted(test.err); got != test.code || lookup(got).exit != exit || lookup(got).code != got {
 			t.Errorf("%v: %s", test.err, got)
 		}
 	}

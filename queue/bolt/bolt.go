@@ -108,11 +108,15 @@ type Store struct {
 
 var _ queue.Store = (*Store)(nil)
 
+// ErrFailed is what every change gets after a transaction has failed. It wraps
+// the reason.
+var ErrFailed = errors.New("the store takes no further change")
+
 // Open opens the store in dir, or begins one. It fails if another process has
 // it open, or if a newer version has written it.
 func Open(dir string, o Options) (*Store, error) {
 	s := &Store{dir: dir, options: o.withDefaults(), wakes: map[string]chan struct{}{}, failed: make(chan struct{})}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := errors.Join(os.MkdirAll(dir, 0o700), syncFolder(filepath.Dir(dir))); err != nil {
 		return nil, fmt.Errorf("queue: %w", err)
 	}
 	s.space = space{dir: dir, min: s.options.MinFree}
@@ -297,7 +301,7 @@ func (s *Store) Err() error {
 // fail puts the store out of service and returns the reason, the first one.
 func (s *Store) fail(err error) error {
 	s.failing.Do(func() {
-		err = fmt.Errorf("the store takes no further change: %w", plain(err))
+		err = fmt.Errorf("%w: %w", ErrFailed, plain(err))
 		s.failure.Store(&err)
 		s.options.Log.Error("store.failed", "error", err)
 		close(s.failed)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -311,7 +312,13 @@ func plain(err error) error {
 	case errors.As(err, &number): // of the file system
 		return err
 	}
-	return errors.New(err.Error())
+	text := err.Error()
+	for _, number := range []syscall.Errno{syscall.EIO, syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS} {
+		if rest, ok := strings.CutSuffix(text, number.Error()); ok { // bbolt writes some of the file system as text
+			return fmt.Errorf("%s%w", rest, number)
+		}
+	}
+	return errors.New(text)
 }
 
 // isOurs reports whether a caller can decide on the error: such an error of

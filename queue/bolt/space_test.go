@@ -2,6 +2,7 @@ package bolt
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -126,5 +127,18 @@ func TestStatsOfTheDisk(t *testing.T) {
 	}
 	if _, err := s.Stats(t.Context()); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a file is gone: %v", err)
+	}
+}
+
+// TestErrorsOfTheFileSystem: one that bbolt has made text of is told again as what it is.
+func TestErrorsOfTheFileSystem(t *testing.T) {
+	for _, number := range []syscall.Errno{syscall.EIO, syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS} {
+		text := fmt.Sprintf("file resize error: truncate gen-000001.db: %s", number)
+		if err := plain(errors.New(text)); !errors.Is(err, number) || err.Error() != text {
+			t.Errorf("%v", err)
+		}
+	}
+	if err := plain(errors.New("bucket not found")); err == nil || err.Error() != "bucket not found" {
+		t.Errorf("%v", err)
 	}
 }
