@@ -112,8 +112,12 @@ func (m Message) Interrupted(now time.Time, wait time.Duration) (Message, Entry)
 // interruption is the ledger line of an attempt that was never settled.
 func (m Message) interruption(now time.Time) Entry {
 	e := Entry{At: now, Event: Interrupted, ID: m.ID, Attempt: m.Attempts, MessageID: m.MessageID}
-	for _, i := range m.Pending() {
-		e.Recipients = append(e.Recipients, m.Envelope.Recipients[i].ForwardPath)
+	for _, r := range m.Envelope.Recipients {
+		r.Deleted = false // meanwhile; the attempt was for it all the same
+		if !r.pending() {
+			continue
+		}
+		e.Recipients = append(e.Recipients, r.ForwardPath)
 		e.Results = append(e.Results, Result{At: now, Action: Deferred, Scope: ScopeOwn,
 			Reply: Reply{Text: "the relay stopped during this attempt"}, MaybeDuplicate: true})
 	}

@@ -4,6 +4,21 @@
 // Guarantee: when Run returns, no session, attempt or transaction runs any
 // more. A part that fails ends the relay; the mail is on disk, and the next
 // start goes on with it. A primary that is down is no failure.
+//
+// What is logged here, by event; the parts list theirs themselves.
+//
+//	relay.ready       mail is accepted: our name, the ports, the version
+//	relay.stopping    the door closes; why
+//	relay.failed      a part failed, which ends the relay
+//	relay.stopped     all is closed
+//	relay.unnotified  the service manager could not be told
+//	health.changed    what is thought of a primary, and why
+//	health.unsaved, health.forgotten, pause.forgotten
+//	                  what the last stop left behind could not be written, or read
+//	queue.purged      how many messages nobody wanted any more
+//	queue.stranded    there is mail for an upstream that is no longer configured
+//	upstreams.unsaved, upstreams.forgotten
+//	                  the names of upstreams could not be written, or read
 package relay
 
 import (
@@ -12,8 +27,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
-	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -26,16 +39,14 @@ import (
 	"github.com/mxkeep/mxkeep/relay/state"
 )
 
-const (
-	purgeEvery    = time.Hour
-	headerTimeout = 5 * time.Second // of a request for /healthz or /readyz
-)
+const purgeEvery = time.Hour
 
 // Options say what to run.
 type Options struct {
 	Config  configs.Config // checked, as configs.Load returns it
 	Version string
-	Log     *slog.Logger
+	Manager string       // socket of the service manager, as NOTIFY_SOCKET names it; "" is none
+	Log     *slog.Logger // default: nothing is logged
 	// Check reads a file of the store in a process of its own, see bolt.Options; nil is no check.
 	Check func(ctx context.Context, path string) error
 }
@@ -46,6 +57,7 @@ type Relay struct {
 	log     *slog.Logger
 	version string
 	check   func(ctx context.Context, path string) error
+	manager manager
 
 	state     *state.File
 	store     *bolt.Store
@@ -60,10 +72,13 @@ type Relay struct {
 	running atomic.Bool
 }
 
-// Open opens files and ports. Nobody is answered before Run. Close what was
-// opened if Run is not called.
+// Open opens files and ports, all or none. Nobody is answered before Run.
+// Close what was opened if Run is not called.
 func Open(o Options) (*Relay, error) {
-	r := &Relay{config: o.Config, log: o.Log, version: o.Version, check: o.Check}
+	r := &Relay{config: o.Config, log: o.Log, version: o.Version, check: o.Check, manager: manager(o.Manager)}
+	if r.log == nil {
+		r.log = slog.New(slog.DiscardHandler)
+	}
 	for _, part := range []func() error{r.openFiles, r.openPrimaries, r.openIntake, r.listen} {
 		if err := part(); err != nil {
 			return nil, errors.Join(err, r.Close())
@@ -74,16 +89,15 @@ func Open(o Options) (*Relay, error) {
 
 func (r *Relay) openFiles() error {
 	folder := r.config.Data
-	if err := os.MkdirAll(folder, 0o700); err != nil {
+	err := makeFolder(folder)
+	if err != nil {
 		return err
 	}
-	var err error
-	options := storeOptions(r.config, r.log)
-	options.Check = r.check
-	if r.store, err = bolt.Open(filepath.Join(folder, "queue"), options); err != nil {
-		return err
-	}
+	// First the one that says whether another relay has the folder: state.ErrInUse.
 	if r.state, err = state.Open(filepath.Join(folder, "state.db")); err != nil {
+		return err
+	}
+	if r.store, err = bolt.Open(filepath.Join(folder, "queue"), storeOptions(r.config, r.log)); err != nil {
 		return err
 	}
 	r.resolver, err = dns.New(dnsOptions(r.config, r.state, r.log))
@@ -123,7 +137,7 @@ func (r *Relay) listen() error {
 	for _, p := range r.primaries {
 		upstreams = append(upstreams, p.shown())
 	}
-	r.admin = admin.New(admin.Options{Store: r.store, Files: r.store, Upstreams: upstreams, Inbound: r.intake.shown(),
+	r.admin = admin.New(admin.Options{Store: r.store, Upstreams: upstreams, Former: r.former(), Inbound: r.intake.shown(),
 		Keep: keep(r.config), Version: r.version, Started: time.Now(), Ready: r.ready})
 	return nil
 }
@@ -149,24 +163,27 @@ func (r *Relay) Run(ctx context.Context) error {
 	r.startMail(ctx, mail)
 	r.running.Store(true)
 	r.log.Info("relay.ready", "hostname", r.config.Hostname, "smtp", r.addresses(), "socket", r.config.Socket, "version", r.version)
+	r.tell("READY=1")
 
 	<-ctx.Done()
 	r.running.Store(false)
 	r.log.Info("relay.stopping", "why", context.Cause(ctx))
+	r.tell("STOPPING=1")
 	mail.wait()
 	end()
 	watch.wait()
-	var failure partError
-	if !errors.As(context.Cause(ctx), &failure) {
-		return r.Close()
+	failure := errors.Join(mail.failure, watch.failure, r.Close())
+	if failure != nil {
+		r.log.Error("relay.failed", "error", failure)
 	}
-	return errors.Join(failure, r.Close())
+	r.log.Info("relay.stopped")
+	return failure
 }
 
 // startMail starts what moves mail.
 func (r *Relay) startMail(ctx context.Context, mail *parts) {
 	for _, l := range r.listeners {
-		mail.run("SMTP", func() error { return r.intake.Serve(ctx, l) })
+		mail.run("SMTP on "+l.Addr().String(), func() error { return r.intake.Serve(ctx, l) })
 	}
 	for _, p := range r.primaries {
 		mail.run("deliveries to "+p.name, func() error { return p.dispatcher.Run(ctx) })
@@ -192,18 +209,8 @@ func (r *Relay) startWatching(ctx context.Context, watch *parts) {
 	watch.run("control socket", func() error { return r.admin.Serve(ctx, r.control) })
 	watch.run("rates", func() error { r.admin.Watch(ctx); return nil })
 	if r.web != nil {
-		watch.run("HTTP", func() error { return r.serveWeb(ctx) })
+		watch.run("HTTP", func() error { return r.admin.ServeProbes(ctx, r.web) })
 	}
-}
-
-// serveWeb answers /healthz and /readyz until ctx ends.
-func (r *Relay) serveWeb(ctx context.Context) error {
-	server := &http.Server{Handler: r.admin.Probes(), ReadHeaderTimeout: headerTimeout}
-	defer context.AfterFunc(ctx, func() { server.Close() })()
-	if err := server.Serve(r.web); ctx.Err() == nil {
-		return err
-	}
-	return nil
 }
 
 // purge removes from time to time what nobody wants any more.
@@ -257,21 +264,17 @@ func (r *Relay) Close() error {
 type parts struct {
 	stop    context.CancelCauseFunc
 	running sync.WaitGroup
+	failing sync.Once
+	failure error // of the first that failed, also while all end; to be read after wait
 }
-
-// partError is why a relay ended by itself.
-type partError struct {
-	part string
-	err  error
-}
-
-func (e partError) Error() string { return e.part + ": " + e.err.Error() }
-func (e partError) Unwrap() error { return e.err }
 
 func (p *parts) run(name string, do func() error) {
 	p.running.Go(func() {
 		if err := do(); err != nil {
-			p.stop(partError{name, err})
+			p.failing.Do(func() {
+				p.failure = fmt.Errorf("%s: %w", name, err)
+				p.stop(p.failure)
+			})
 		}
 	})
 }

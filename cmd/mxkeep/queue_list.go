@@ -14,10 +14,11 @@ func newQueueList(a *app) *cobra.Command {
 	s := selection{beginnings: true}
 	var request admin.ListRequest
 	cmd := &cobra.Command{
-		Use:     "list [ID...]",
-		Aliases: []string{"ls"},
-		Short:   "List the messages that are kept here",
-		Long:    "List the messages that are kept here, or those that match. Reading changes nothing.",
+		Use:         "list [ID...]",
+		Annotations: map[string]string{alsoFormats: "csv id mailq", hasFields: "yes"},
+		Aliases:     []string{"ls"},
+		Short:       "List the messages that are kept here",
+		Long:        "List the messages that are kept here, or those that match.",
 		Example: "  mxkeep queue list --older 2h --limit 20\n" +
 			"  mxkeep queue list --from '@bulk.example' --not --state held\n" +
 			"  mxkeep queue list --reply '451*' -o id | mxkeep queue retry -",
@@ -36,7 +37,7 @@ func newQueueList(a *app) *cobra.Command {
 	selectFlags(cmd, &s)
 	cmd.Flags().StringVar(&request.Sort, "sort", "", "age, next, expires, size or from (default age)")
 	cmd.Flags().BoolVar(&request.Reverse, "reverse", false, "the other way round")
-	cmd.Flags().IntVar(&request.Limit, "limit", 0, fmt.Sprintf("at most so many; 0 is all (default on a terminal: %d)", screenful))
+	cmd.Flags().IntVar(&request.Limit, "limit", 0, fmt.Sprintf("at most so many; 0 is all (on a terminal %d)", screenful))
 	return cmd
 }
 

@@ -97,7 +97,7 @@ var scenes = []scene{
 		r.accept("a@b.example", "c@corp.example")
 		r.exo.Delivery.Paused = admin.Pause{Until: time.Now().Add(2 * time.Hour), Actor: "j.doe", Reason: "tenant migration"}
 	}},
-	{"paused-inbound", "warning", true, func(r *rig) {
+	{"paused-inbound", "critical", true, func(r *rig) {
 		down(r)
 		r.inbound.Stats.Paused = admin.Pause{Until: time.Now().Add(26 * time.Hour), Actor: "j.doe", Reason: "disk exchange"}
 	}},

@@ -38,6 +38,7 @@ import (
 	"time"
 
 	"github.com/mxkeep/mxkeep/queue"
+	"github.com/mxkeep/mxkeep/queue/failpoint"
 )
 
 // Options are the settings of a store. Zero fields take the default.
@@ -92,6 +93,7 @@ type Store struct {
 	buffers buffers
 	seq     atomic.Uint64 // of the last ledger line
 	causes  sync.Mutex    // held while a message with a cause is committed
+	leases  leases        // given since Open and not settled
 
 	ids    sync.Mutex
 	lastID queue.ID
@@ -118,13 +120,17 @@ type Store struct {
 
 var _ queue.Store = (*Store)(nil)
 
+// ErrFailed is what every change gets after a transaction has failed. It wraps
+// the reason.
+var ErrFailed = errors.New("the store takes no further change")
+
 // Open opens the store in dir, or begins one. It fails if another process has
 // it open, or if a newer version has written it. Files that are damaged are set
 // aside, see Aside; after a stop that was not clean, those that were written
 // before it are checked first, and the others while the store is in use.
 func Open(dir string, o Options) (*Store, error) {
 	s := &Store{dir: dir, options: o.withDefaults(), wakes: map[string]chan struct{}{}, failed: make(chan struct{}), stopCheck: func() {}}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := errors.Join(os.MkdirAll(dir, 0o700), syncFolder(filepath.Dir(dir))); err != nil {
 		return nil, fmt.Errorf("queue: %w", err)
 	}
 	s.space = space{dir: dir, min: s.options.MinFree}
@@ -226,6 +232,7 @@ func (s *Store) beginGeneration(number int) error {
 	}
 	s.generations = append(s.generations, g)
 	s.options.Log.Info("generation.begun", "file", g.name())
+	failpoint.Hit(failpoint.GenerationBegun)
 	return nil
 }
 
@@ -353,7 +360,7 @@ func (s *Store) Err() error {
 // fail puts the store out of service and returns the reason, the first one.
 func (s *Store) fail(err error) error {
 	s.failing.Do(func() {
-		err = fmt.Errorf("the store takes no further change: %w", plain(err))
+		err = fmt.Errorf("%w: %w", ErrFailed, plain(err))
 		s.failure.Store(&err)
 		s.options.Log.Error("store.failed", "error", err)
 		close(s.failed)
@@ -371,6 +378,7 @@ func (s *Store) Close() error {
 		return nil
 	}
 	s.closed = true
+	failpoint.Hit(failpoint.StoreClosing)
 	var errs []error
 	if s.gaveID.Load() && s.Err() == nil { // every transaction writes the last ID
 		youngest := s.generations[len(s.generations)-1]
@@ -380,6 +388,7 @@ func (s *Store) Close() error {
 		if err := g.close(); err != nil {
 			errs = append(errs, err)
 		}
+		failpoint.Hit(failpoint.GenerationClosed)
 	}
 	if errors.Join(errs...) == nil && s.Err() == nil && len(s.generations) > 0 {
 		errs = append(errs, s.leaveClean())

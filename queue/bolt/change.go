@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/mxkeep/mxkeep/queue"
+	"github.com/mxkeep/mxkeep/queue/failpoint"
 )
 
 // now is an instant as it comes back from disk.
@@ -81,21 +82,41 @@ func (b *batch) claim(id queue.ID, at time.Time, lease time.Duration) (m queue.M
 			return m, false, err
 		}
 	}
+	b.generation.store.leases.add(id)
+	failpoint.Hit(failpoint.StoreClaiming)
 	return m, true, b.replace(before, m)
 }
 
 // Settle writes the outcome of an attempt and its ledger line.
 func (s *Store) Settle(ctx context.Context, settlement queue.Settlement) error {
-	return s.change(ctx, settlement.ID, func(m queue.Message) (queue.Message, queue.Entry, error) {
+	err := s.change(ctx, settlement.ID, func(m queue.Message) (queue.Message, queue.Entry, error) {
+		failpoint.Hit(failpoint.StoreSettling)
 		return m.Settled(settlement, now())
 	})
+	failpoint.Hit(failpoint.StoreSettled)
+	if err == nil {
+		s.leases.remove(settlement.ID)
+	}
+	return err
 }
 
 // Amend writes an operator's act and its ledger line.
 func (s *Store) Amend(ctx context.Context, a queue.Amendment) error {
-	return s.change(ctx, a.ID, func(m queue.Message) (queue.Message, queue.Entry, error) {
-		return m.Amended(a)
-	})
+	amend := func() error {
+		return s.change(ctx, a.ID, func(m queue.Message) (queue.Message, queue.Entry, error) {
+			if (a.Event == queue.Release || a.Event == queue.Undelete) && s.isDead(m) {
+				return m, queue.Entry{}, errDeadLease
+			}
+			return m.Amended(a)
+		})
+	}
+	err := amend()
+	if errors.Is(err, errDeadLease) {
+		if err = s.endDeadLease(ctx, a.ID); err == nil {
+			err = amend()
+		}
+	}
+	return err
 }
 
 // change replaces one message and adds the ledger line.

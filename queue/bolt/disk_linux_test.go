@@ -134,7 +134,7 @@ func TestFailedDiskEndsEveryChange(t *testing.T) {
 				t.Fatal(err)
 			}
 			breakDisk(t, s)
-			if err := acts[first](); !errors.Is(err, syscall.EBADF) || isOurs(err) {
+			if err := acts[first](); !errors.Is(err, syscall.EBADF) || !errors.Is(err, ErrFailed) || isOurs(err) {
 				t.Fatalf("%s: %v, want the error of the disk", first, err)
 			}
 			select {

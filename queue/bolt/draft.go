@@ -14,6 +14,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"github.com/mxkeep/mxkeep/queue"
+	"github.com/mxkeep/mxkeep/queue/failpoint"
 )
 
 // chunkSize is what is written at once. A chunk has a bucket of its own, so
@@ -102,11 +103,13 @@ func (d *draft) flush() error {
 		if err := b.bucket(bucketDrafts).Put([]byte(d.id), []byte{}); err != nil {
 			return err
 		}
+		failpoint.Hit(failpoint.StoreChunk)
 		return putChunk(b, d.id, number, chunk)
 	})
 	if err := d.home.send(context.Background(), c); err != nil {
 		return err
 	}
+	d.store.space.take(len(chunk))
 	d.chunks++
 	d.writing, d.written = c, chunk
 	d.buffer = d.store.buffers.take()
@@ -179,6 +182,11 @@ func (d *draft) commit(ctx context.Context, a queue.Acceptance) error {
 		return err
 	}
 	r := d.record(a)
+	if failpoint.Armed(failpoint.Lie) {
+		d.buffer = nil // it is still to be written
+		return d.home.send(ctx, newChange(r.put))
+	}
+	d.store.space.take(len(r.chunk) + len(r.record) + len(r.entry))
 	if len(r.cause) == 0 {
 		return d.home.do(ctx, r.put)
 	}
@@ -247,6 +255,7 @@ func (r *acceptedRecord) put(b *batch) error {
 	if r.message.Waits() {
 		b.wakes[r.message.Envelope.Upstream] = true
 	}
+	failpoint.Hit(failpoint.StoreAccepting)
 	return nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -18,6 +19,7 @@ import (
 	bolterrors "go.etcd.io/bbolt/errors"
 
 	"github.com/mxkeep/mxkeep/queue"
+	"github.com/mxkeep/mxkeep/queue/failpoint"
 )
 
 // format is the version of the layout of buckets and keys.
@@ -152,9 +154,11 @@ func createGeneration(s *Store, number int) error {
 	if err := errors.Join(err, db.Close()); err != nil {
 		return plain(err)
 	}
+	failpoint.Hit(failpoint.GenerationMade)
 	if err := os.Rename(unfinished, path); err != nil {
 		return err
 	}
+	failpoint.Hit(failpoint.GenerationNamed)
 	return syncFolder(s.dir)
 }
 
@@ -261,6 +265,7 @@ func (g *generation) removeDrafts() error {
 		return err
 	}
 	err = g.update(func(tx *bbolt.Tx) error {
+		failpoint.Hit(failpoint.OpenDrafts)
 		for _, p := range page {
 			if err := removeContent(tx, queue.ID(p.key)); err != nil {
 				return err
@@ -367,7 +372,13 @@ func plain(err error) error {
 	case errors.As(err, &number), errors.Is(err, ErrDamagedFile): // of the file system, or of ours
 		return err
 	}
-	return errors.New(err.Error())
+	text := err.Error()
+	for _, number := range []syscall.Errno{syscall.EIO, syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS} {
+		if rest, ok := strings.CutSuffix(text, number.Error()); ok { // bbolt writes some of the file system as text
+			return fmt.Errorf("%s%w", rest, number)
+		}
+	}
+	return errors.New(text)
 }
 
 // isOurs reports whether a caller can decide on the error: such an error of

@@ -2,12 +2,14 @@ package bolt
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/mxkeep/mxkeep/queue"
@@ -41,6 +43,34 @@ func TestSpaceThreshold(t *testing.T) {
 	if err := s.check(asked); !errors.Is(err, syscall.ENOENT) || !strings.Contains(err.Error(), s.dir) {
 		t.Errorf("no folder: %v", err)
 	}
+}
+
+// TestSpaceWithinASecond: the file system is asked once a second, and more than
+// what is kept free can come within one. In the bubble no time passes.
+func TestSpaceWithinASecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, t.TempDir(), Options{})
+		draftOf(t, s, nil) // it asks
+		s.space.left = s.space.min + 3*chunkSize - 1
+		large := draftOf(t, s, make([]byte, 4*chunkSize)) // the last chunk waits in memory
+		if n, err := large.Write([]byte("x")); n != 0 || !errors.Is(err, queue.ErrFull) {
+			t.Errorf("a fourth chunk where there is room for three: %d, %v", n, err)
+		}
+		s.space.left = s.space.min + 3*chunkSize/2
+		for range 2 {
+			small := draftOf(t, s, make([]byte, chunkSize-1))
+			if err := small.Commit(t.Context(), benchAcceptance(t)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := s.Create(t.Context()); !errors.Is(err, queue.ErrFull) {
+			t.Errorf("a third message where there is room for one and a half: %v", err)
+		}
+		s.space.take(math.MaxInt)
+		if s.space.left != 0 {
+			t.Errorf("%d bytes left", s.space.left)
+		}
+	})
 }
 
 func TestFullDisk(t *testing.T) {
@@ -97,5 +127,18 @@ func TestStatsOfTheDisk(t *testing.T) {
 	}
 	if _, err := s.Stats(t.Context()); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a file is gone: %v", err)
+	}
+}
+
+// TestErrorsOfTheFileSystem: one that bbolt has made text of is told again as what it is.
+func TestErrorsOfTheFileSystem(t *testing.T) {
+	for _, number := range []syscall.Errno{syscall.EIO, syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS} {
+		text := fmt.Sprintf("file resize error: truncate gen-000001.db: %s", number)
+		if err := plain(errors.New(text)); !errors.Is(err, number) || err.Error() != text {
+			t.Errorf("%v", err)
+		}
+	}
+	if err := plain(errors.New("bucket not found")); err == nil || err.Error() != "bucket not found" {
+		t.Errorf("%v", err)
 	}
 }

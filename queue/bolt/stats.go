@@ -126,10 +126,11 @@ type space struct {
 
 	mu    sync.Mutex
 	asked time.Time
-	left  uint64
+	left  uint64 // then, without what has been taken since
 }
 
-// free asks the file system at most once a second.
+// free asks the file system at most once a second. Much can be written in one,
+// so what is taken meanwhile is counted.
 func (s *space) free(now time.Time) (uint64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -142,6 +143,13 @@ func (s *space) free(now time.Time) (uint64, error) {
 	}
 	s.asked, s.left = now, uint64(stat.Bavail)*uint64(stat.Bsize)
 	return s.left, nil
+}
+
+// take counts bytes that are on their way to a file.
+func (s *space) take(bytes int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.left -= min(s.left, uint64(bytes))
 }
 
 // check refuses new mail when there is too little room. What is held needs

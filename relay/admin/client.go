@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strconv"
 	"time"
 )
@@ -237,7 +238,7 @@ func (c *Client) do(ctx context.Context, via *http.Client, method, path string, 
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		return nil, fmt.Errorf("%w %s: %w", ErrUnreachable, c.socket, errors.Unwrap(err))
+		return nil, fmt.Errorf("%w %s: %w", ErrUnreachable, c.socket, bare(err))
 	}
 	if response.StatusCode == http.StatusOK {
 		return response, nil
@@ -248,6 +249,20 @@ func (c *Client) do(ctx context.Context, via *http.Client, method, path string, 
 		return nil, fmt.Errorf("status %d without an error we know: %w", response.StatusCode, ErrCutOff)
 	}
 	return nil, refusal
+}
+
+// bare leaves call and address out of an error of the network: the socket is named already.
+func bare(err error) error {
+	err = errors.Unwrap(err) // of the URL
+	var network *net.OpError
+	var system *os.SyscallError
+	switch {
+	case errors.As(err, &system):
+		return system.Err
+	case errors.As(err, &network):
+		return network.Err
+	}
+	return err
 }
 
 // stream calls each with every line of an answer. A line that is an error ends it.

@@ -224,7 +224,7 @@ func (s *stream) end(err error) {
 }
 
 func (s *Server) getReady(*http.Request) (any, error) {
-	if err := s.options.Ready(); err != nil {
+	if err := s.accepting(); err != nil {
 		return nil, fail(CodeNotReady, "%v", err)
 	}
 	return Ready{Schema: SchemaReady, Ready: true}, nil

@@ -93,6 +93,9 @@ func TestPausesAndOverridesEnd(t *testing.T) {
 	if did, err := client.Resume(t.Context(), both); err != nil || did.Did != "resume" || r.inbound.Stats.Paused != (admin.Pause{}) || r.exo.Delivery.Paused != (admin.Pause{}) {
 		t.Errorf("%+v, %v", did, err)
 	}
+	if did, err := client.Resume(t.Context(), both); err != nil || did.Inbound || len(did.Upstreams) != 0 {
+		t.Errorf("what is not paused: %+v, %v", did, err)
+	}
 	for _, state := range []string{"up", "down"} {
 		if did, err := client.Override(t.Context(), admin.OverrideRequest{State: state, ForSeconds: 60, Reason: "x"}); err != nil || did.State != state || r.exo.Status.Override == nil {
 			t.Errorf("%+v, %v", did, err)

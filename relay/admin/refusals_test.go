@@ -215,6 +215,8 @@ func TestAPartThatRefuses(t *testing.T) {
 		{"POST /v1/resume", `{"inbound":true}`},
 	} {
 		r := newRig()
+		pause := admin.Pause{Until: time.Now().Add(time.Hour)}
+		r.exo.Delivery.Paused, r.inbound.Stats.Paused = pause, pause
 		r.exo.Fail, r.inbound.Fail = errors.New("not now"), errors.New("not now")
 		answer := r.ask(test.request, test.body)
 		if e := lastError(t, answer); answer.Code != http.StatusConflict || e.Code != admin.CodeRefused || !strings.Contains(e.Message, "not now") {
@@ -281,5 +283,25 @@ func TestContentThatIsNotWhole(t *testing.T) {
 	before := r.snapshot(t)
 	if err := client.Content(t.Context(), string(id), "headers", new(strings.Builder)); !errors.As(err, &e) || e.Code != admin.CodeContentGone || r.snapshot(t) != before {
 		t.Errorf("purged: %v", err)
+	}
+}
+
+func TestReadyMeansThatMailIsAccepted(t *testing.T) {
+	r := newRig()
+	ready := func() int { return r.ask("GET /v1/ready", "").Code }
+	if got := ready(); got != http.StatusOK {
+		t.Errorf("status %d", got)
+	}
+	r.inbound.Set(func() { r.inbound.Stats.Refusing = "not enough free space on the disk" })
+	if got := ready(); got != http.StatusServiceUnavailable {
+		t.Errorf("without room: status %d", got)
+	}
+	r.inbound.Set(func() { r.inbound.Stats = admin.InboundStats{Paused: admin.Pause{Until: time.Now().Add(time.Hour)}} })
+	if got := ready(); got != http.StatusServiceUnavailable {
+		t.Errorf("paused: status %d", got)
+	}
+	r.inbound.Set(func() { r.inbound.Stats.Paused.Until = time.Now().Add(-time.Second) })
+	if got := ready(); got != http.StatusOK {
+		t.Errorf("after the pause: status %d", got)
 	}
 }

@@ -35,14 +35,20 @@ var shapeNames = map[string]func(queue.Message) string{
 	"state":  func(m queue.Message) string { return m.State().String() },
 }
 
-// lastReply is the reply that the first recipient with one got last.
+// lastReply is the last reply about a recipient that still waits, or else about
+// any, without what differs each time.
 func lastReply(m queue.Message) string {
-	for _, r := range m.Envelope.Recipients {
-		if r.Last.Reply != (queue.Reply{}) {
-			return r.Last.Reply.String()
+	reply := "(none yet)"
+	for i, r := range m.Envelope.Recipients {
+		switch waits := !m.RecipientState(i).Final(); {
+		case r.Last.Reply == (queue.Reply{}):
+		case waits:
+			return Brief(r.Last.Reply.String())
+		default:
+			reply = Brief(r.Last.Reply.String())
 		}
 	}
-	return "(none yet)"
+	return reply
 }
 
 // shape counts messages by age, and by why they wait.

@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/mxkeep/mxkeep/health"
@@ -25,8 +26,9 @@ type Status struct {
 	Ready       bool             `json:"ready"`
 	NotReady    string           `json:"not_ready"` // why Ready is false
 	Upstreams   []UpstreamStatus `json:"upstreams"`
-	Queue       *QueueStatus     `json:"queue"`   // null if the store cannot be read
-	Account     *Account         `json:"account"` // null if the store cannot be read
+	Stranded    []string         `json:"stranded"` // upstreams that are no longer configured, though mail waits for them
+	Queue       *QueueStatus     `json:"queue"`    // null if the store cannot be read
+	Account     *Account         `json:"account"`  // null if the store cannot be read
 	Inbound     InboundStatus    `json:"inbound"`
 	Aside       []Aside          `json:"aside"` // what was set aside and is not closed
 }
@@ -47,6 +49,7 @@ type UpstreamStatus struct {
 	ObservedState string     `json:"observed_state"` // without the override
 	Since         Time       `json:"since"`
 	Why           string     `json:"why"`
+	Fault         string     `json:"fault"` // on which side the trouble seems to be; "" if there is none
 	LastSignal    *Signal    `json:"last_signal"`
 	NextProbeAt   Time       `json:"next_probe_at"`
 	Override      *Override  `json:"override"`
@@ -141,7 +144,7 @@ type InboundStatus struct {
 func (s *Server) Status(ctx context.Context) Status {
 	now := time.Now()
 	st := Status{Schema: SchemaStatus, At: Time{now}, StartedAt: Time{s.options.Started}, Version: s.options.Version,
-		Ready: true, Upstreams: []UpstreamStatus{}, Trouble: []string{}, Todo: []Todo{}, Aside: []Aside{}}
+		Ready: true, Upstreams: []UpstreamStatus{}, Stranded: []string{}, Trouble: []string{}, Todo: []Todo{}, Aside: []Aside{}}
 	if err := s.options.Ready(); err != nil {
 		st.Ready, st.NotReady = false, err.Error()
 	}
@@ -158,9 +161,23 @@ func (s *Server) Status(ctx context.Context) Status {
 			st.Aside = append(st.Aside, describeAside(a))
 		}
 		st.Queue = s.queueStatus(ctx, stats)
+		st.Stranded = append(st.Stranded, s.stranded(ctx)...)
 	}
 	judge(&st)
 	return st
+}
+
+// stranded names the former upstreams for which mail waits. No dispatcher has it.
+func (s *Server) stranded(ctx context.Context) (names []string) {
+	for _, name := range s.options.Former {
+		for _, err := range s.options.Store.Due(ctx, name, time.Now().Add(queue.MaxLifetime)) {
+			if err == nil { // a store that cannot be read is shown by its Stats
+				names = append(names, name)
+			}
+			break
+		}
+	}
+	return names
 }
 
 func (s *Server) getStatus(r *http.Request) (any, error) { return s.Status(r.Context()), nil }
@@ -223,9 +240,12 @@ func (u Upstream) snapshot(now time.Time) UpstreamStatus {
 		d.State = "forced-" + o.State.String()
 		d.Override = &Override{State: o.State.String(), Until: Time{o.Until}, Actor: o.Actor, Reason: o.Reason}
 	}
-	if recent := u.Recent(); len(recent) > 0 {
-		last := describeSignal(recent[len(recent)-1])
-		d.LastSignal = &last
+	for _, signal := range slices.Backward(u.Recent()) {
+		if signal.Source != health.SourceSender { // that one has seen nothing of the upstream
+			last := describeSignal(signal)
+			d.LastSignal = &last
+			break
+		}
 	}
 	return d
 }
@@ -248,6 +268,7 @@ func (s *Server) health(w http.ResponseWriter, _ *http.Request) {
 	out := newStream(w)
 	for _, u := range s.options.Upstreams {
 		report := UpstreamReport{UpstreamStatus: u.snapshot(now), Recent: []Signal{}, Transitions: []StateChange{}}
+		report.Fault = fault(&report.UpstreamStatus)
 		for _, signal := range u.Recent() {
 			report.Recent = append(report.Recent, describeSignal(signal))
 		}

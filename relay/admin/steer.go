@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -29,9 +30,9 @@ func (s *Server) upstream(name string) (Upstream, error) {
 		names = append(names, u.Name)
 	}
 	if name == "" {
-		return Upstream{}, fail(CodeUnknownUpstream, "say which upstream: there are %s", strings.Join(names, ", "))
+		return Upstream{}, fail(CodeUnknownUpstream, "say which upstream (known: %s)", strings.Join(names, ", "))
 	}
-	return Upstream{}, fail(CodeUnknownUpstream, "no upstream %q: there are %s", name, strings.Join(names, ", "))
+	return Upstream{}, fail(CodeUnknownUpstream, "no upstream %q (known: %s)", name, strings.Join(names, ", "))
 }
 
 // note writes an operator's act into the ledger before it is done: an act that
@@ -123,7 +124,7 @@ func (o OverrideRequest) check(now time.Time) (time.Time, error) {
 // end is the instant after so many seconds, which must be within the limit.
 func end(now time.Time, seconds float64, limit time.Duration) (time.Time, error) {
 	if !(seconds >= 1 && seconds <= limit.Seconds()) {
-		return time.Time{}, fail(CodeBadRequest, "%g seconds: it must end by itself, after 1 second to %d days", seconds, limit/(24*time.Hour))
+		return time.Time{}, fail(CodeBadRequest, "%v is no time for it: it must end by itself, after 1 second to %d days", Duration(seconds), limit/(24*time.Hour))
 	}
 	return now.Add(Duration(seconds)).Truncate(time.Millisecond), nil
 }
@@ -147,6 +148,7 @@ func (s *Server) pause(r *http.Request) (any, error) {
 	did := Switch{Schema: SchemaSwitch, Did: "pause", Until: Time{until}}
 	return s.flip(r.Context(), request.ResumeRequest, did, flipping{
 		words:   fmt.Sprintf("until %s: %s", Time{until}, request.Reason),
+		applies: func(Pause) bool { return true },
 		inbound: func() error { return s.options.Inbound.Pause(p) },
 		deliver: func(u Upstream) error { return u.Pause(p) },
 	})
@@ -157,8 +159,10 @@ func (s *Server) resume(r *http.Request) (any, error) {
 	if err := read(r, &request); err != nil {
 		return nil, err
 	}
+	now := time.Now()
 	return s.flip(r.Context(), request, Switch{Schema: SchemaSwitch, Did: "resume"}, flipping{
 		words:   "by hand",
+		applies: func(p Pause) bool { return p.Active(now) },
 		inbound: s.options.Inbound.Resume,
 		deliver: func(u Upstream) error { return u.Resume() },
 	})
@@ -167,16 +171,19 @@ func (s *Server) resume(r *http.Request) (any, error) {
 // flipping is how a pause or a resumption is done.
 type flipping struct {
 	words   string
+	applies func(Pause) bool // to what is paused so
 	inbound func() error
 	deliver func(Upstream) error
 }
 
-// flip pauses or resumes what is chosen, each with its ledger line first.
+// flip pauses or resumes what is chosen, each with its ledger line first. What
+// is not paused is not resumed.
 func (s *Server) flip(ctx context.Context, chosen ResumeRequest, did Switch, how flipping) (any, error) {
 	if !chosen.Inbound && !chosen.Outbound {
 		return nil, fail(CodeNoSelection, "no selection: %s of inbound, outbound, or both", did.Did)
 	}
-	did.DryRun, did.Inbound, did.Upstreams = chosen.DryRun, chosen.Inbound, []string{}
+	did.DryRun, did.Upstreams = chosen.DryRun, []string{}
+	did.Inbound = chosen.Inbound && how.applies(s.options.Inbound.Stats().Paused)
 	upstreams := s.options.Upstreams
 	if chosen.Upstream != "" {
 		one, err := s.upstream(chosen.Upstream)
@@ -185,24 +192,21 @@ func (s *Server) flip(ctx context.Context, chosen ResumeRequest, did Switch, how
 		}
 		upstreams = []Upstream{one}
 	}
-	if chosen.Outbound {
-		for _, u := range upstreams {
-			did.Upstreams = append(did.Upstreams, u.Name)
-		}
+	upstreams = slices.DeleteFunc(slices.Clone(upstreams), func(u Upstream) bool { return !chosen.Outbound || !how.applies(u.Delivery().Paused) })
+	for _, u := range upstreams {
+		did.Upstreams = append(did.Upstreams, u.Name)
 	}
 	if chosen.DryRun {
 		return did, nil
 	}
-	if chosen.Inbound {
+	if did.Inbound {
 		if err := s.noted(ctx, "", did.Did+" inbound "+how.words, how.inbound); err != nil {
 			return nil, err
 		}
 	}
-	if chosen.Outbound {
-		for _, u := range upstreams {
-			if err := s.noted(ctx, u.Name, did.Did+" outbound "+how.words, func() error { return how.deliver(u) }); err != nil {
-				return nil, err
-			}
+	for _, u := range upstreams {
+		if err := s.noted(ctx, u.Name, did.Did+" outbound "+how.words, func() error { return how.deliver(u) }); err != nil {
+			return nil, err
 		}
 	}
 	return did, nil

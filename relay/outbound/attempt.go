@@ -11,6 +11,7 @@ import (
 
 	"github.com/mxkeep/mxkeep/health"
 	"github.com/mxkeep/mxkeep/queue"
+	"github.com/mxkeep/mxkeep/queue/failpoint"
 )
 
 // ended is how an attempt ended.
@@ -28,6 +29,7 @@ func (d *Dispatcher) attempt(ctx context.Context, m queue.Message) ended {
 	defer cancel()
 	report, held := d.deliver(within, m)
 	damaged := errors.Is(report.Content, queue.ErrDamaged)
+	failpoint.Hit(failpoint.OutboundDelivered)
 	for _, s := range report.Signals { // before it is settled: what is due at once then meets the new status
 		d.options.Health.Observe(s)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/mxkeep/mxkeep/health"
 	"github.com/mxkeep/mxkeep/queue"
+	"github.com/mxkeep/mxkeep/queue/failpoint"
 )
 
 // run is one call of Dispatcher.Run. Only its loop touches it.
@@ -92,7 +93,7 @@ func (r *run) claim(ctx context.Context, room int, now time.Time) time.Duration 
 	for summary, err := range r.options.Store.Due(ctx, r.name, now.Add(look)) {
 		if err != nil {
 			r.fail(ctx, fmt.Errorf("due messages of %s: %w", r.name, err))
-			return look
+			return 0 // for the end
 		}
 		if summary.Due.After(now) {
 			next = summary.Due.Sub(now)
@@ -113,6 +114,7 @@ func (r *run) claim(ctx context.Context, room int, now time.Time) time.Duration 
 	if err != nil {
 		r.fail(ctx, fmt.Errorf("claim for %s: %w", r.name, err))
 	}
+	failpoint.Hit(failpoint.OutboundClaimed)
 	for _, m := range claimed {
 		r.running[m.ID] = true
 		epoch := r.pace.epoch

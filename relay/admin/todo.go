@@ -1,0 +1,59 @@
+package admin
+
+import (
+	"fmt"
+	"time"
+)
+
+const theLog = "journalctl -u mxkeep"
+
+// todo lists what only a person can do, the most urgent first.
+func todo(st *Status) (list []Todo) {
+	if st.Inbound.Refusing != "" {
+		list = append(list, Todo{"New mail cannot be stored; deliveries go on. Make room on the disk of the store, or see the log.", theLog})
+	}
+	if deaf(st) {
+		list = append(list, Todo{"Senders cannot reach us, and keep their mail: see the log.", theLog})
+	}
+	if st.Queue == nil {
+		return append(list, Todo{"The store cannot be read: see the log. A restart checks the files.", theLog})
+	}
+	list = append(list, damageTodo(st)...)
+	if fills(st) && st.Inbound.Refusing == "" {
+		list = append(list, Todo{fmt.Sprintf("The disk of the store is full in about %s at this rate: make room. After that senders get a temporary reply and keep their mail.",
+			count(int64(Duration(*st.Queue.RoomSeconds)/time.Hour)+1, "hour")), ""})
+	}
+	for _, name := range st.Stranded {
+		list = append(list, Todo{fmt.Sprintf("Mail waits for %s, which the configuration no longer has among its upstreams: nobody delivers it. Write %s there again, and restart.", name, name), ""})
+	}
+	for _, u := range st.Upstreams {
+		list = append(list, todoAbout(st, u)...)
+	}
+	if n := st.Queue.ByState["refused"]; n > 0 {
+		list = append(list, Todo{fmt.Sprintf("%s refused for good, and kept here: read why, then retry or delete.", count(n, "message")), "mxkeep queue list --state refused"})
+	}
+	if n := st.Queue.ByState["held"]; n > 0 {
+		list = append(list, Todo{fmt.Sprintf("%s held by a person: release or delete.", count(n, "message")), "mxkeep queue list --state held"})
+	}
+	return list
+}
+
+// todoAbout lists what a person can do about one upstream.
+func todoAbout(st *Status, u UpstreamStatus) (list []Todo) {
+	which := ""
+	if len(st.Upstreams) > 1 {
+		which = " --upstream " + u.Name
+	}
+	if u.refuses() {
+		list = append(list, Todo{u.Name + " refuses us. What to set there:", "mxkeep help exchange-online"},
+			Todo{"When it is set, see whether we are accepted:", "mxkeep health probe" + which})
+		if st.Queue.ByState["refused"] > 0 {
+			list = append(list, Todo{"Then give what was refused back to delivery:", "mxkeep queue retry --state refused"})
+		}
+	}
+	if o := u.Override; o != nil {
+		list = append(list, Todo{fmt.Sprintf("%s counts as %s until %s. To end that now:", u.Name, o.State, instant(o.Until, st.At)),
+			"mxkeep health override auto" + which + ` --reason "..."`})
+	}
+	return list
+}
