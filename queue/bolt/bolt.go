@@ -44,6 +44,8 @@ import (
 type Options struct {
 	GenerationSize int64         // bytes at which the next generation file is begun; 256 MiB
 	GenerationAge  time.Duration // age at which a file with mail in it is followed by the next one; 1 h
+	Quiet          time.Duration // for which nothing must have left a file before what is left of it is looked at; 20 s
+	LedgerKeep     time.Duration // how long ledger lines are kept after they were filed; 90 days
 	Keep           queue.Keep    // queue.DefaultKeep
 	MinFree        uint64        // bytes that the file system must have left for Create; 512 MiB
 	// Interrupted is the wait, times its attempts, of a message whose attempt the
@@ -51,6 +53,8 @@ type Options struct {
 	Interrupted time.Duration
 	LockTimeout time.Duration // how long Open waits for another process to let go; 5 s
 	Log         *slog.Logger  // nil is silence
+
+	step func(string) // called between the steps of giving back
 }
 
 func (o Options) withDefaults() Options {
@@ -59,6 +63,12 @@ func (o Options) withDefaults() Options {
 	}
 	if o.GenerationAge <= 0 {
 		o.GenerationAge = time.Hour
+	}
+	if o.Quiet <= 0 {
+		o.Quiet = 20 * time.Second
+	}
+	if o.LedgerKeep <= 0 {
+		o.LedgerKeep = 90 * 24 * time.Hour
 	}
 	if o.Keep == (queue.Keep{}) {
 		o.Keep = queue.DefaultKeep()
@@ -71,6 +81,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.LockTimeout <= 0 {
 		o.LockTimeout = 5 * time.Second
+	}
+	if o.step == nil {
+		o.step = func(string) {}
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -87,14 +100,25 @@ type Store struct {
 	buffers buffers
 	seq     atomic.Uint64 // of the last ledger line
 	causes  sync.Mutex    // held while a message with a cause is committed
+	ledger  *ledger       // what has left the generations
+	filing  sync.Mutex    // held by the one who writes to it
 
 	ids    sync.Mutex
 	lastID queue.ID
 	gaveID atomic.Bool // since Open
 
+	beginning sync.Mutex // held by the one who begins a generation
+
 	rotation    sync.RWMutex
 	generations []*generation // oldest first; the last one takes new mail
+	gone        queue.Account // of generations that are not among them any more
 	closed      bool
+
+	layout  atomic.Uint64 // counts what makes readers look again: messages that have moved, generations that have gone
+	moving  sync.RWMutex  // held while messages count in two generations
+	looking chan struct{} // a token: something may be due to go
+	stop    context.CancelFunc
+	stopped chan struct{} // closed when nothing gives back any more
 
 	waking sync.Mutex
 	wakes  map[string]chan struct{}
@@ -109,7 +133,8 @@ var _ queue.Store = (*Store)(nil)
 // Open opens the store in dir, or begins one. It fails if another process has
 // it open, or if a newer version has written it.
 func Open(dir string, o Options) (*Store, error) {
-	s := &Store{dir: dir, options: o.withDefaults(), wakes: map[string]chan struct{}{}, failed: make(chan struct{})}
+	s := &Store{dir: dir, options: o.withDefaults(), wakes: map[string]chan struct{}{}, failed: make(chan struct{}),
+		looking: make(chan struct{}, 1), stopped: make(chan struct{})}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("queue: %w", err)
 	}
@@ -118,83 +143,155 @@ func Open(dir string, o Options) (*Store, error) {
 	if s.lock, err = lockFolder(dir, s.options.LockTimeout); err != nil {
 		return nil, err
 	}
-	if err := s.openGenerations(); err != nil {
-		return nil, errors.Join(err, s.Close())
+	if err := s.openFiles(); err != nil {
+		return nil, errors.Join(err, s.closeFiles())
 	}
-	if err := s.endLeases(); err != nil {
-		return nil, errors.Join(err, s.Close())
-	}
+	ctx, stop := context.WithCancel(context.Background())
+	s.stop = stop
+	go s.giveBack(ctx)
 	return s, nil
 }
 
-func (s *Store) openGenerations() error {
-	unfinished, err := filepath.Glob(filepath.Join(s.dir, "gen-*"+unfinishedSuffix))
-	if err != nil {
+func (s *Store) openFiles() (err error) {
+	if err := removeUnfinished(s.dir); err != nil {
 		return err
 	}
-	for _, path := range unfinished { // never held mail: a file gets its name when it is ready
-		if err := os.Remove(path); err != nil {
+	if s.ledger, err = openLedger(s.dir, s.options.LedgerKeep, s.options.Log); err != nil {
+		return err
+	}
+	s.gone = s.ledger.books.Account
+	s.seq.Store(s.ledger.end())
+	if err := s.openGenerations(); err != nil {
+		return err
+	}
+	if err := s.finishMoves(); err != nil {
+		return err
+	}
+	return s.endLeases()
+}
+
+// removeUnfinished removes files that never held mail: a file gets its name when it is ready.
+func removeUnfinished(dir string) error {
+	for _, kind := range []string{"gen-*", "ledger-*"} {
+		unfinished, err := filepath.Glob(filepath.Join(dir, kind+unfinishedSuffix))
+		if err != nil {
 			return err
 		}
+		for _, path := range unfinished {
+			if err := os.Remove(path); err != nil {
+				return err
+			}
+		}
 	}
+	return nil
+}
+
+func (s *Store) openGenerations() error {
 	numbers, err := generationNumbers(s.dir)
 	if err != nil {
 		return err
 	}
 	for _, n := range numbers {
+		if n == s.ledger.books.Retired { // the process ended before it was removed
+			if err := s.removeFile(n); err != nil {
+				return err
+			}
+			continue
+		}
 		g, err := openGeneration(s, n)
 		if err != nil {
 			return err
 		}
-		s.generations = append(s.generations, g)
+		s.append(g)
 		s.lastID = max(s.lastID, g.lastID, g.standing().ids.last)
-		s.seq.Store(max(s.seq.Load(), g.lastSeq))
+		s.seq.Store(max(s.seq.Load(), g.standing().lastSeq))
 	}
-	if len(numbers) == 0 {
-		return s.beginGeneration(1)
+	if len(s.generations) > 0 {
+		return nil
 	}
-	return nil
+	g, err := s.beginGeneration(s.ledger.books.Highest + 1)
+	if err == nil {
+		s.append(g)
+	}
+	return err
 }
 
-// beginGeneration makes the next file and opens it.
-func (s *Store) beginGeneration(number int) error {
+// append adds the youngest generation.
+func (s *Store) append(g *generation) {
+	if n := len(s.generations); n > 0 {
+		s.generations[n-1].old.Store(true)
+	}
+	s.generations = append(s.generations, g)
+}
+
+// beginGeneration makes a file and opens it.
+func (s *Store) beginGeneration(number int) (*generation, error) {
 	if err := createGeneration(s, number); err != nil {
-		return err
+		return nil, err
 	}
 	g, err := openGeneration(s, number)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	s.generations = append(s.generations, g)
 	s.options.Log.Info("generation.begun", "file", g.name())
-	return nil
+	return g, nil
 }
 
 // youngest is the generation for new mail. It begins the next one when the
-// time has come.
+// time has come. The caller is counted as a user, and calls done: meanwhile
+// the generation is not given back.
 func (s *Store) youngest() (*generation, error) {
-	s.rotation.RLock()
-	if s.closed {
-		s.rotation.RUnlock()
-		return nil, queue.ErrClosed
+	g, err := s.useYoungest()
+	if err != nil {
+		return nil, err
 	}
-	g := s.generations[len(s.generations)-1]
-	s.rotation.RUnlock()
 	// Without room a new file would fail, and what is left is needed to settle.
 	if at := time.Now(); !g.isFull(at) || s.space.check(at) != nil {
 		return g, nil
 	}
-	s.rotation.Lock()
-	defer s.rotation.Unlock()
+	err = s.succeed(g)
+	g.done()
+	if err != nil {
+		return nil, err
+	}
+	return s.useYoungest()
+}
+
+func (s *Store) useYoungest() (*generation, error) {
+	s.rotation.RLock()
+	defer s.rotation.RUnlock()
 	if s.closed {
 		return nil, queue.ErrClosed
 	}
-	if g == s.generations[len(s.generations)-1] { // nobody was faster
-		if err := s.beginGeneration(g.number + 1); err != nil {
-			return nil, s.fail(fmt.Errorf("begin generation %d: %w", g.number+1, err))
-		}
+	g := s.generations[len(s.generations)-1]
+	g.users.Add(1)
+	return g, nil
+}
+
+// succeed begins the generation after g, unless somebody was faster. The files
+// are made while the others go on.
+func (s *Store) succeed(g *generation) error {
+	s.beginning.Lock()
+	defer s.beginning.Unlock()
+	if g.old.Load() {
+		return nil
 	}
-	return s.generations[len(s.generations)-1], nil
+	if err := s.takesChanges(context.Background()); err != nil {
+		return err
+	}
+	next, err := s.beginGeneration(g.number + 1)
+	if err != nil {
+		return s.fail(fmt.Errorf("begin generation %d: %w", g.number+1, err))
+	}
+	s.rotation.Lock()
+	if !s.closed {
+		s.append(next)
+		s.rotation.Unlock()
+		s.look() // what is old now may be due
+		return nil
+	}
+	s.rotation.Unlock()
+	return errors.Join(queue.ErrClosed, next.close())
 }
 
 // all are the generations of this moment, oldest first.
@@ -207,20 +304,38 @@ func (s *Store) all() ([]*generation, error) {
 	return slices.Clone(s.generations), nil
 }
 
-// home finds the generation that holds the message. Where an ID is in two, the younger file wins.
+// home finds the generation that holds the message. Where an ID is in two, the
+// younger file wins. The message may move at any time: who then gets errMoved looks again.
 func (s *Store) home(id queue.ID) (*generation, error) {
-	all, err := s.all()
-	if err != nil {
-		return nil, err
-	}
-	all = slices.DeleteFunc(all, func(g *generation) bool { return !g.standing().ids.contains(id) })
-	for i := len(all) - 1; i >= 0; i-- {
-		has, err := all[i].has(id)
-		if has || err != nil {
-			return all[i], err
+	for {
+		layout := s.layout.Load()
+		all, err := s.all()
+		if err != nil {
+			return nil, err
+		}
+		for _, g := range slices.Backward(all) {
+			if !g.standing().ids.contains(id) {
+				continue
+			}
+			has, err := g.has(id)
+			if has || err != nil && !errors.Is(err, errMoved) {
+				return g, err
+			}
+		}
+		if s.layout.Load() == layout { // it did not slip by from an old file to a younger one
+			return nil, fmt.Errorf("%s: %w", id, queue.ErrNotFound)
 		}
 	}
-	return nil, fmt.Errorf("%s: %w", id, queue.ErrNotFound)
+}
+
+// homeForChange is home for those who want to change the message. In a
+// generation that is about to go nothing changes any more.
+func (s *Store) homeForChange(id queue.ID) (*generation, error) {
+	g, err := s.home(id)
+	if err == nil && g.retired.Load() {
+		return nil, fmt.Errorf("%s: %w", id, queue.ErrNotFound)
+	}
+	return g, err
 }
 
 // Create starts a message under a fresh ID.
@@ -304,6 +419,12 @@ func (s *Store) fail(err error) error {
 
 // Close waits for what was begun and closes every file.
 func (s *Store) Close() error {
+	s.stop()
+	<-s.stopped
+	return s.closeFiles()
+}
+
+func (s *Store) closeFiles() error {
 	s.rotation.Lock()
 	defer s.rotation.Unlock()
 	if s.closed {
@@ -319,6 +440,9 @@ func (s *Store) Close() error {
 		if err := g.close(); err != nil {
 			errs = append(errs, err)
 		}
+	}
+	if s.ledger != nil {
+		errs = append(errs, s.ledger.close())
 	}
 	if err := s.lock.Close(); err != nil {
 		errs = append(errs, err)

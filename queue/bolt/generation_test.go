@@ -181,9 +181,11 @@ func TestYoungerFileWins(t *testing.T) {
 	s := open(t, t.TempDir(), Options{})
 	id := acceptOne(t, s)
 	old := s.generations[0]
-	if err := s.beginGeneration(2); err != nil {
+	next, err := s.beginGeneration(2)
+	if err != nil {
 		t.Fatal(err)
 	}
+	s.append(next)
 	m, err := s.Message(t.Context(), id)
 	if err != nil {
 		t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -20,11 +21,13 @@ func (s *Store) Stats(ctx context.Context) (queue.Stats, error) {
 	if err := ctx.Err(); err != nil {
 		return queue.Stats{}, err
 	}
-	all, err := s.all()
+	s.moving.RLock() // what moves counts once
+	defer s.moving.RUnlock()
+	all, account, err := s.accounts()
 	if err != nil {
 		return queue.Stats{}, err
 	}
-	stats := queue.Stats{Messages: map[queue.State]int64{}}
+	stats := queue.Stats{Account: account, Messages: map[queue.State]int64{}}
 	var oldest queue.ID
 	for _, g := range all {
 		c := g.standing().counters
@@ -36,12 +39,12 @@ func (s *Store) Stats(ctx context.Context) (queue.Stats, error) {
 		}
 		stats.Bytes += c.Bytes
 		used, err := diskUsed(filepath.Join(s.dir, g.name()))
-		if err != nil {
+		if err != nil && !g.retired.Load() {
 			return queue.Stats{}, err
 		}
 		stats.DiskUsed += used
 		first, err := g.firstLive()
-		if err != nil {
+		if err != nil && !errors.Is(err, errMoved) {
 			return queue.Stats{}, err
 		}
 		if first != "" && (oldest == "" || first < oldest) {
@@ -53,8 +56,21 @@ func (s *Store) Stats(ctx context.Context) (queue.Stats, error) {
 		return queue.Stats{}, err
 	}
 	stats.DiskFree = int64(free)
+	if stats.LedgerUsed, err = s.ledger.used(); err != nil {
+		return queue.Stats{}, err
+	}
 	stats.Oldest, err = s.acceptedAt(ctx, oldest)
 	return stats, err
+}
+
+// accounts are the generations of this moment and the account of those that are gone.
+func (s *Store) accounts() ([]*generation, queue.Account, error) {
+	s.rotation.RLock()
+	defer s.rotation.RUnlock()
+	if s.closed {
+		return nil, queue.Account{}, queue.ErrClosed
+	}
+	return slices.Clone(s.generations), s.gone, nil
 }
 
 // acceptedAt is zero for no message.
