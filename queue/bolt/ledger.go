@@ -229,8 +229,10 @@ func (l *ledger) trimAt() time.Time {
 // is left is a chain. The newest carries the books: it has a successor first.
 func (l *ledger) trim(now time.Time) error {
 	for at := l.trimAt(); !at.IsZero() && !at.After(now); at = l.trimAt() {
-		if _, err := l.newest(now); err != nil {
-			return err
+		if len(l.files) == 1 {
+			if _, err := l.newest(now); err != nil {
+				return err
+			}
 		}
 		l.mu.Lock()
 		oldest := l.files[0]

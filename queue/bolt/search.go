@@ -12,25 +12,28 @@ import (
 )
 
 // Ledger lists lines in the order in which they were written: first those that
-// are filed, then those that are still in a generation.
+// are filed, then those that are still in a generation. It ends with the last
+// line that had a number when it began: of what comes later it would have gaps.
 func (s *Store) Ledger(ctx context.Context, f queue.LedgerFilter) iter.Seq2[queue.Entry, error] {
 	return func(yield func(queue.Entry, error) bool) {
-		wanted := newSieve(f)
-		ended := false
-		each := func(p pair) bool {
+		r := ledgerReader{store: s, end: s.seq.Load(), wanted: newSieve(f)}
+		r.each = func(p pair) bool {
 			e, err := decodeEntry(p.key, p.value)
-			ended = (err != nil || f.Match(e)) && (!yield(e, err) || err != nil)
-			return !ended
+			if err == nil && !f.Match(e) {
+				return true
+			}
+			r.left = !yield(e, err) || err != nil
+			return !r.left
 		}
-		for after := uint64(0); !ended; {
-			err := s.filedLines(ctx, &after, wanted, each)
-			if err == nil && !ended {
-				err = s.unfiledLines(ctx, &after, wanted, each)
+		for {
+			err := r.filed(ctx)
+			if err == nil && !r.left {
+				err = r.unfiled(ctx)
 			}
-			if err == nil {
+			switch {
+			case err == nil:
 				return
-			}
-			if !errors.Is(err, errMoved) {
+			case !errors.Is(err, errMoved): // what was in a generation is filed by now
 				yield(queue.Entry{}, err)
 				return
 			}
@@ -38,34 +41,43 @@ func (s *Store) Ledger(ctx context.Context, f queue.LedgerFilter) iter.Seq2[queu
 	}
 }
 
-// filedLines calls each for lines of the ledger files, until it returns false.
-// All of them were looked at up to the new value of after.
-func (s *Store) filedLines(ctx context.Context, after *uint64, wanted sieve, each func(pair) bool) error {
-	if _, err := s.all(); err != nil {
+// ledgerReader reads ledger lines once and in order, wherever they are.
+type ledgerReader struct {
+	store  *Store
+	after  uint64 // all up to this one have been read
+	end    uint64
+	wanted sieve
+	each   func(pair) bool
+	left   bool // each wants no more
+}
+
+// filed reads what is in ledger files.
+func (r *ledgerReader) filed(ctx context.Context) error {
+	if _, err := r.store.all(); err != nil {
 		return err
 	}
-	files, end := s.ledger.row()
+	files, end := r.store.ledger.row()
+	end = min(end, r.end)
 	for _, f := range files {
-		if f.day.Add(48 * time.Hour).Before(wanted.since) { // nothing is filed before it happens
+		if f.day.Add(48 * time.Hour).Before(r.wanted.since) { // nothing is filed before it happens
 			continue
 		}
-		if goOn, err := f.lines(ctx, *after, end, wanted.mayMatch, each); err != nil || !goOn {
+		if goOn, err := f.lines(ctx, r.after, end, r.wanted.mayMatch, r.each); err != nil || !goOn {
 			return err
 		}
 	}
-	*after = max(*after, end)
+	r.after = max(r.after, end)
 	return nil
 }
 
-// unfiledLines does the same with the generations. errMoved: some lines may
-// have been filed meanwhile.
-func (s *Store) unfiledLines(ctx context.Context, after *uint64, wanted sieve, each func(pair) bool) error {
-	for p, err := range s.part(ctx, [][]byte{bucketLedger}, sequenceKey(*after), nil) {
+// unfiled reads what is in generations. errMoved: some of it may be filed meanwhile.
+func (r *ledgerReader) unfiled(ctx context.Context) error {
+	for p, err := range r.store.part(ctx, [][]byte{bucketLedger}, sequenceKey(r.after), sequenceKey(r.end+1)) {
 		if err != nil {
 			return err
 		}
-		*after = sequenceOf(p.key)
-		if wanted.mayMatch(p.value) && !each(p) {
+		r.after = sequenceOf(p.key)
+		if r.wanted.mayMatch(p.value) && !r.each(p) {
 			return nil
 		}
 	}
