@@ -66,7 +66,7 @@ type Store interface {
 	Amend(ctx context.Context, a Amendment) error
 	// Message returns one message. ErrNotFound some time after all its recipients
 	// have become final and nothing can be brought back: then the ledger alone
-	// knows of it, and no method finds it any more.
+	// knows of it. Settle and Amend may say so a moment earlier.
 	Message(ctx context.Context, id ID) (Message, error)
 	// Messages lists what matches, in order of ID, while the store goes on.
 	// Messages whose recipients are all Delivered, Failed or Expired are

@@ -43,7 +43,7 @@ import (
 // Options are the settings of a store. Zero fields take the default.
 type Options struct {
 	GenerationSize int64         // bytes at which the next generation file is begun; 256 MiB
-	GenerationAge  time.Duration // age at which a file with mail in it is followed by the next one; 1 h
+	GenerationAge  time.Duration // how long mail that is done with may stay in a file that other mail needs; 1 h
 	Quiet          time.Duration // for which nothing must have left a file before what is left of it is looked at; 20 s
 	LedgerKeep     time.Duration // how long ledger lines are kept after they were filed; 90 days
 	Keep           queue.Keep    // queue.DefaultKeep
@@ -246,7 +246,7 @@ func (s *Store) youngest() (*generation, error) {
 		return nil, err
 	}
 	// Without room a new file would fail, and what is left is needed to settle.
-	if at := time.Now(); !g.isFull(at) || s.space.check(at) != nil {
+	if !g.isFull() || s.space.check(time.Now()) != nil {
 		return g, nil
 	}
 	err = s.succeed(g)
@@ -328,14 +328,22 @@ func (s *Store) home(id queue.ID) (*generation, error) {
 	}
 }
 
-// homeForChange is home for those who want to change the message. In a
-// generation that is about to go nothing changes any more.
+// homeForChange is home for those who want to change the message. What is in a
+// generation that is about to go is final and as good as forgotten.
 func (s *Store) homeForChange(id queue.ID) (*generation, error) {
-	g, err := s.home(id)
-	if err == nil && g.retired.Load() {
-		return nil, fmt.Errorf("%s: %w", id, queue.ErrNotFound)
+	for {
+		g, err := s.home(id)
+		if err != nil || !g.retired.Load() {
+			return g, err
+		}
+		has, err := g.has(id) // it may have moved before the generation was retired
+		switch {
+		case has:
+			return nil, fmt.Errorf("%s: %w", id, queue.ErrNotFound)
+		case err != nil && !errors.Is(err, errMoved):
+			return nil, err
+		}
 	}
-	return g, err
 }
 
 // Create starts a message under a fresh ID.

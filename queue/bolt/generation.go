@@ -255,12 +255,9 @@ func (g *generation) removeDrafts() error {
 	return g.removeDrafts() // the next page
 }
 
-// isFull reports whether the next generation should take over.
-func (g *generation) isFull(now time.Time) bool {
-	standing := g.standing()
-	return standing.size >= g.store.options.GenerationSize ||
-		standing.ids.first != "" && now.Sub(g.created) >= g.store.options.GenerationAge
-}
+// isFull reports whether the next generation should take over. Age alone is no
+// reason: mail that is held for days would be spread over as many files.
+func (g *generation) isFull() bool { return g.standing().size >= g.store.options.GenerationSize }
 
 // view reads the file. No transaction may be open while a caller is busy.
 func (g *generation) view(read func(*bbolt.Tx) error) error {

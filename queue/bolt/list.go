@@ -143,11 +143,10 @@ func fillAll(ctx context.Context, sources []*source) (first *source, err error) 
 	return first, nil
 }
 
-// part lists the same range of every generation, as long as the layout stays
-// what it is: the last error may be errMoved.
-func (s *Store) part(ctx context.Context, buckets [][]byte, after, end []byte) iter.Seq2[pair, error] {
+// part lists the same range of every generation, as long as the layout is that
+// one: the last error may be errMoved.
+func (s *Store) part(ctx context.Context, layout uint64, buckets [][]byte, after, end []byte) iter.Seq2[pair, error] {
 	return func(yield func(pair, error) bool) {
-		layout := s.layout.Load()
 		all, err := s.all()
 		if err != nil {
 			yield(pair{}, err)
@@ -171,7 +170,7 @@ func (s *Store) walk(ctx context.Context, buckets [][]byte, after, end []byte) i
 	return func(yield func(pair, error) bool) {
 		for again := true; again; {
 			again = false
-			for p, err := range s.part(ctx, buckets, after, end) {
+			for p, err := range s.part(ctx, s.layout.Load(), buckets, after, end) {
 				if again = errors.Is(err, errMoved); again {
 					break
 				}

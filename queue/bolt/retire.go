@@ -234,11 +234,8 @@ func (s *Store) retire(ctx context.Context, g *generation) error {
 // fileLines copies the lines of all generations up to seq, and those after it
 // that are ready, to the ledger files.
 func (s *Store) fileLines(ctx context.Context, seq uint64) error {
-	if err := s.awaitLines(ctx, seq); err != nil {
-		return err
-	}
-	end := s.writtenLines()
-	if err := s.Err(); err != nil { // what the disk has of the last lines is unknown
+	end, err := s.readyLines(ctx, seq)
+	if err != nil {
 		return err
 	}
 	var batch []line
@@ -266,37 +263,32 @@ func (s *Store) fileLines(ctx context.Context, seq uint64) error {
 	return write()
 }
 
-// awaitLines waits until all lines up to seq are in their files: numbers are
-// given within transactions, and those end in any order.
-func (s *Store) awaitLines(ctx context.Context, seq uint64) error {
-	all, err := s.all()
-	if err != nil {
-		return err
-	}
-	for _, g := range all {
-		if first := g.writing.Load(); first == 0 || first > seq || g.retired.Load() {
-			continue
+// readyLines is a number, at least seq, up to which all lines are in their
+// files: numbers are given within transactions, and those end in any order.
+func (s *Store) readyLines(ctx context.Context, seq uint64) (end uint64, err error) {
+	for {
+		end = s.seq.Load()
+		all, err := s.all() // after the number: a generation begun later has later lines
+		if err != nil {
+			return 0, err
 		}
-		if err := g.do(ctx, func(*batch) error { return nil }); err != nil { // comes after
-			return err
+		for _, g := range all {
+			first := g.writing.Load()
+			if first == 0 || first > end {
+				continue
+			}
+			end = first - 1
+			if end >= seq {
+				continue
+			}
+			if err := g.do(ctx, func(*batch) error { return nil }); err != nil { // comes after the transaction that runs
+				return 0, err
+			}
 		}
-	}
-	return nil
-}
-
-// writtenLines is a number up to which no line is still in a transaction.
-func (s *Store) writtenLines() uint64 {
-	end := s.seq.Load()
-	all, err := s.all() // after the number: a generation begun later has later lines
-	if err != nil {
-		return 0
-	}
-	for _, g := range all {
-		if first := g.writing.Load(); first != 0 {
-			end = min(end, first-1)
+		if end >= seq {
+			return end, s.Err() // after a failure it is unknown what the disk has
 		}
 	}
-	return end
 }
 
 // fileCauses copies the causes of notifications to the ledger.

@@ -26,9 +26,10 @@ func (s *Store) Ledger(ctx context.Context, f queue.LedgerFilter) iter.Seq2[queu
 			return !r.left
 		}
 		for {
+			layout := s.layout.Load() // before it is seen what is filed: a generation may go right after
 			err := r.filed(ctx)
 			if err == nil && !r.left {
-				err = r.unfiled(ctx)
+				err = r.unfiled(ctx, layout)
 			}
 			switch {
 			case err == nil:
@@ -71,8 +72,8 @@ func (r *ledgerReader) filed(ctx context.Context) error {
 }
 
 // unfiled reads what is in generations. errMoved: some of it may be filed meanwhile.
-func (r *ledgerReader) unfiled(ctx context.Context) error {
-	for p, err := range r.store.part(ctx, [][]byte{bucketLedger}, sequenceKey(r.after), sequenceKey(r.end+1)) {
+func (r *ledgerReader) unfiled(ctx context.Context, layout uint64) error {
+	for p, err := range r.store.part(ctx, layout, [][]byte{bucketLedger}, sequenceKey(r.after), sequenceKey(r.end+1)) {
 		if err != nil {
 			return err
 		}

@@ -79,8 +79,11 @@ func (s *Store) acceptedAt(ctx context.Context, id queue.ID) (time.Time, error) 
 		return time.Time{}, nil
 	}
 	m, err := s.Message(ctx, id)
-	if errors.Is(err, queue.ErrNotFound) {
+	switch {
+	case errors.Is(err, queue.ErrNotFound):
 		return time.Time{}, nil
+	case errors.Is(err, queue.ErrDamaged): // one record must not hide the numbers of all
+		return id.Time().UTC(), nil
 	}
 	return m.AcceptedAt, err
 }
