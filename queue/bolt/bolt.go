@@ -44,7 +44,7 @@ import (
 type Options struct {
 	GenerationSize int64         // bytes at which the next generation file is begun; 256 MiB
 	GenerationAge  time.Duration // how long mail that is done with may stay in a file that other mail needs; 1 h
-	Quiet          time.Duration // for which nothing must have left a file before what is left of it is looked at; 20 s
+	Quiet          time.Duration // how long a file of which little or nothing is needed waits for the rest to go by itself; 20 s
 	LedgerKeep     time.Duration // how long ledger lines are kept after they were filed; 90 days
 	Keep           queue.Keep    // queue.DefaultKeep
 	MinFree        uint64        // bytes that the file system must have left for Create; 512 MiB

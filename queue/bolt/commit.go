@@ -140,11 +140,15 @@ func (g *generation) commit(changes []*change) error {
 // finish writes what every transaction writes.
 func (b *batch) finish() error {
 	b.now.size = b.tx.Size()
-	if b.now.counters.Done > b.generation.standing().counters.Done {
+	before := b.generation.standing()
+	if b.now.counters.Done > before.counters.Done {
 		b.now.lastDone = now()
 		if b.now.counters.DoneAt.IsZero() {
 			b.now.counters.DoneAt = b.now.lastDone
 		}
+	}
+	if !before.isSmall() {
+		b.now.smallSince = now()
 	}
 	if err := b.bucket(bucketMeta).Put(keyLastID, []byte(b.generation.store.idSoFar())); err != nil {
 		return err

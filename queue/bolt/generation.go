@@ -83,11 +83,12 @@ type generation struct {
 
 // standing is what is known of a generation without reading its file.
 type standing struct {
-	counters counters
-	ids      span
-	size     int64     // bytes in use
-	lastSeq  uint64    // of its ledger lines
-	lastDone time.Time // when a message was last done with, since opening
+	counters   counters
+	ids        span
+	size       int64     // bytes in use
+	lastSeq    uint64    // of its ledger lines
+	lastDone   time.Time // when a message was last done with, as far as is known since opening
+	smallSince time.Time // since when little of it is needed
 }
 
 // span is the smallest range with all IDs of a generation.
@@ -208,7 +209,8 @@ func (g *generation) load(tx *bbolt.Tx) error {
 			return err
 		}
 	}
-	now := &standing{size: tx.Size(), lastDone: time.Now()}
+	opened := time.Now()
+	now := &standing{size: tx.Size(), lastDone: opened, smallSince: opened}
 	if k, _ := tx.Bucket(bucketLedger).Cursor().Last(); k != nil {
 		now.lastSeq = binary.BigEndian.Uint64(k)
 	}

@@ -406,7 +406,7 @@ func FuzzSieve(f *testing.F) {
 	f.Add("", "", "\u017fue@relay.example", "", "SUE@relay.example", uint8(2))
 	f.Add("", "\u2028\"\\", "kelvin@x.example", "\xff", "\u212aelvin@x.example", uint8(31))
 	f.Fuzz(func(t *testing.T, id, messageID, recipient, session, wanted string, fields uint8) {
-		e := queue.Entry{At: time.Unix(1, 0), Event: queue.Attempted, ID: queue.ID(id), MessageID: messageID,
+		e := queue.Entry{At: time.Unix(int64(fields), 0), Event: queue.Attempted, ID: queue.ID(id), MessageID: messageID,
 			Recipients: []string{recipient}, Results: []queue.Result{{RemoteSession: session}}}
 		var asRead queue.Entry
 		record := encodeEntry(e)
@@ -420,6 +420,8 @@ func FuzzSieve(f *testing.F) {
 			func() { filter.Address = wanted },
 			func() { filter.RemoteSession = session },
 			func() { filter.Events = []queue.Event{queue.Hold, queue.Attempted} },
+			func() { filter.Since = time.Unix(100, 0) },
+			func() { filter.Until = time.Unix(200, 0) },
 		} {
 			if fields&(1<<i) != 0 {
 				set()
@@ -427,6 +429,9 @@ func FuzzSieve(f *testing.F) {
 		}
 		if filter.Match(asRead) && !newSieve(filter).mayMatch(record) {
 			t.Errorf("%+v matches %s", filter, record)
+		}
+		if at, ok := timeOf(record); !ok || !at.Equal(e.At) {
+			t.Errorf("the time of %s is read as %s, %t", record, at, ok)
 		}
 	})
 }

@@ -40,6 +40,9 @@ func (st *standing) phase() (phase int) {
 	if st.lastSeq > 0 {
 		phase |= 8
 	}
+	if st.size >= worthIt {
+		phase |= 16
+	}
 	return phase
 }
 
@@ -64,7 +67,7 @@ func (st *standing) due(created time.Time, youngest bool, age, quiet time.Durati
 		return time.Time{}, false
 	}
 	at = c.DoneAt.Add(age)
-	if soon := st.lastDone.Add(quiet); soon.Before(at) && st.isSmall() && (!youngest || st.size >= worthIt) {
+	if soon := st.smallSince.Add(quiet); soon.Before(at) && st.isSmall() && (!youngest || st.size >= worthIt) {
 		at = soon
 	}
 	return at, true

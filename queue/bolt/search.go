@@ -87,14 +87,14 @@ func (r *ledgerReader) unfiled(ctx context.Context, layout uint64) error {
 
 // sieve tells lines apart without decoding them: that costs ten times as much.
 type sieve struct {
-	contains [][]byte // all of them
-	events   [][]byte // one of them
-	folded   []byte   // in lower case
-	since    time.Time
+	contains     [][]byte // all of them
+	events       [][]byte // one of them
+	folded       []byte   // in lower case
+	since, until time.Time
 }
 
 func newSieve(f queue.LedgerFilter) sieve {
-	w := sieve{since: f.Since, folded: bytes.ToLower(quoted(f.Address))}
+	w := sieve{since: f.Since, until: f.Until, folded: bytes.ToLower(quoted(f.Address))}
 	for _, text := range []string{string(f.ID), f.MessageID, f.RemoteSession} {
 		if text != "" {
 			w.contains = append(w.contains, quoted(text))
@@ -126,12 +126,31 @@ func (w sieve) mayMatch(record []byte) bool {
 	if len(w.folded) > 0 && !containsFolded(record, w.folded) {
 		return false
 	}
+	if !w.since.IsZero() || !w.until.IsZero() {
+		if at, ok := timeOf(record); ok && (at.Before(w.since) || !w.until.IsZero() && !at.Before(w.until)) {
+			return false
+		}
+	}
 	for _, event := range w.events {
 		if bytes.Contains(record, event) {
 			return true
 		}
 	}
 	return len(w.events) == 0
+}
+
+// lineStart is how encodeEntry begins, before the time.
+const lineStart = `{"seq":0,"at":"`
+
+// timeOf reads the time of a line that is written as encodeEntry does.
+func timeOf(record []byte) (at time.Time, ok bool) {
+	rest, ok := bytes.CutPrefix(record[min(len(record), recordHeader):], []byte(lineStart))
+	text, _, closed := bytes.Cut(rest, []byte(`"`))
+	if !ok || !closed {
+		return time.Time{}, false
+	}
+	at, err := time.Parse(time.RFC3339Nano, string(text))
+	return at, err == nil
 }
 
 // containsFolded reports whether text is in record in any case. It is true as well
