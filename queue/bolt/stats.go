@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -61,16 +60,6 @@ func (s *Store) Stats(ctx context.Context) (queue.Stats, error) {
 	}
 	stats.Oldest, err = s.acceptedAt(ctx, oldest)
 	return stats, err
-}
-
-// accounts are the generations of this moment and the account of those that are gone.
-func (s *Store) accounts() ([]*generation, queue.Account, error) {
-	s.rotation.RLock()
-	defer s.rotation.RUnlock()
-	if s.closed {
-		return nil, queue.Account{}, queue.ErrClosed
-	}
-	return slices.Clone(s.generations), s.gone, nil
 }
 
 // acceptedAt is zero for no message.
