@@ -40,6 +40,8 @@ type aside struct {
 	Waiting   int64           `json:"waiting"`        // recipients who were not final
 	Back      int64           `json:"back,omitempty"` // of them, those who have been brought back
 	LastID    queue.ID        `json:"last_id,omitempty"`
+	Filed     uint64          `json:"filed"`           // ledger lines up to this one are in the ledger files
+	Lines     uint64          `json:"lines,omitempty"` // those up to this one have been brought back
 	Noted     bool            `json:"noted,omitempty"` // the ledger line is written
 	Salvaged  time.Time       `json:"salvaged,omitzero"`
 	Closed    time.Time       `json:"closed,omitzero"`
@@ -252,7 +254,7 @@ func (s *Store) estimate(name, path string) *aside {
 	a.Account.Queued, a.Account.Held, a.Account.Refused = 0, 0, 0
 	a.Waiting = waiting(account)
 	a.Account.SetAside += a.Waiting
-	a.LastID = last.LastID
+	a.LastID, a.Filed = last.LastID, s.ledger.end()
 	return a
 }
 
@@ -302,14 +304,14 @@ func (s *Store) doubtful(name, why string) error {
 }
 
 // noteAsides writes the ledger line of what was set aside.
-func (s *Store) noteAsides(ctx context.Context) error {
+func (s *Store) noteAsides() error {
 	for _, a := range s.asides {
 		if a.Noted {
 			continue
 		}
 		line := queue.Entry{At: a.At, Event: queue.Damaged, Actor: "relay",
 			Reason: fmt.Sprintf("%s, with %s recipients: %s", cmp.Or(a.File, a.Name), number(a.Waiting, a.Certainty), a.Why)}
-		if err := s.Note(ctx, line); err != nil {
+		if err := s.Note(context.Background(), line); err != nil {
 			return err
 		}
 		a.Noted = true

@@ -40,7 +40,7 @@ func twoFiles(t *testing.T) (dir string, ids []queue.ID) {
 		err = s.Note(t.Context(), queue.Entry{At: now(), Event: queue.Passed, Recipients: []string{"x@relay.example"}})
 	}
 	if err == nil {
-		err = s.beginGeneration(2)
+		err = s.succeed(s.generations[0])
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -155,9 +155,7 @@ func (s *Store) inspect(number int) (found inspection, err error) {
 
 // startCheckRest checks in the background what was not checked before, if the
 // last stop was not clean.
-func (s *Store) startCheckRest() {
-	ctx, cancel := context.WithCancel(context.Background())
-	s.stopCheck = cancel
+func (s *Store) startCheckRest(ctx context.Context) {
 	var rest []*generation
 	for _, g := range s.generations {
 		if !g.checked {

@@ -275,7 +275,7 @@ func TestDamagedScheduleIsMended(t *testing.T) {
 // findings writes what a check finds.
 func findings(t *testing.T, s *Store) (found []string) {
 	t.Helper()
-	sum, err := s.Verify(t.Context(), func(f queue.Finding) error {
+	sum, err := s.Audit(t.Context(), func(f queue.Finding) error {
 		found = append(found, string(f.ID)+" "+f.What)
 		return nil
 	})
@@ -384,4 +384,9 @@ func FuzzDecode(f *testing.F) {
 			t.Errorf("%+v is read as %+v, %v", summary, again, err)
 		}
 	})
+}
+
+func lastError[T any](list func(func(T, error) bool)) (last error) {
+	list(func(_ T, err error) bool { last = err; return true })
+	return last
 }

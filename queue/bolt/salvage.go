@@ -41,10 +41,11 @@ func (s *Store) Salvage(ctx context.Context, name, actor string, dry bool) (queu
 	if err := found.readLater(s.Ledger(ctx, queue.LedgerFilter{})); err != nil {
 		return queue.Salvage{}, err
 	}
-	run := &salvage{store: s, find: found, actor: actor, result: queue.Salvage{File: name, DryRun: dry}}
-	if err := run.bringBack(ctx); err != nil {
+	run := &salvage{store: s, find: found, aside: a, actor: actor, result: queue.Salvage{File: name, DryRun: dry}}
+	if err := run.bringBack(ctx, before); err != nil {
 		return run.result, err
 	}
+	before.Lines = run.lines
 	after := run.books(before)
 	run.result.Rest, run.result.Certainty = after.Waiting-after.Back, after.Certainty
 	if dry {
@@ -60,15 +61,17 @@ func (s *Store) Salvage(ctx context.Context, name, actor string, dry bool) (queu
 type salvage struct {
 	*find
 	store   *Store
+	aside   *aside
 	actor   string
+	lines   uint64 // the last one brought back, of the file
 	result  queue.Salvage
 	account queue.Account // of the messages found, as the file alone says; who waited is Queued
 	back    int64         // recipients who waited and are in the store, or were
 }
 
 // bringBack does everything but the books of the file.
-func (r *salvage) bringBack(ctx context.Context) error {
-	if err := r.bringLines(ctx); err != nil {
+func (r *salvage) bringBack(ctx context.Context, from aside) error {
+	if err := r.bringLines(ctx, from); err != nil {
 		return err
 	}
 	for _, id := range sortedKeys(r.messages) {
@@ -82,34 +85,52 @@ func (r *salvage) bringBack(ctx context.Context) error {
 	return nil
 }
 
-// bringLines brings back the ledger, under the numbers that the lines had.
-func (r *salvage) bringLines(ctx context.Context) error {
-	for numbers := range slices.Chunk(sortedKeys(r.lines), linesAtOnce) {
-		r.result.Lines += int64(len(numbers))
+// bringLines brings back the ledger lines that are not filed, under new numbers
+// and in their order. What has been brought back is saved now and then: an
+// interrupted run may repeat some.
+func (r *salvage) bringLines(ctx context.Context, from aside) error {
+	r.lines = max(from.Filed, from.Lines)
+	numbers := sortedKeys(r.find.lines)
+	numbers = slices.DeleteFunc(numbers, func(n uint64) bool { return n <= r.lines })
+	for some := range slices.Chunk(numbers, linesAtOnce) {
+		r.result.Lines += int64(len(some))
 		if r.result.DryRun {
 			continue
 		}
-		g, err := r.store.youngest()
-		if err != nil {
+		if err := r.noteLines(ctx, some); err != nil {
 			return err
 		}
-		err = g.do(ctx, func(b *batch) error {
-			for _, number := range numbers {
-				e, err := r.line(number)
-				if err != nil {
-					return err
-				}
-				if err := b.bucket(bucketLedger).Put(sequenceKey(number), encodeEntry(e)); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-		if err != nil {
+		r.lines = some[len(some)-1]
+		from.Lines = r.lines
+		if err := r.store.replaceAside(r.aside, from); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (r *salvage) noteLines(ctx context.Context, numbers []uint64) error {
+	var lines []queue.Entry
+	for _, number := range numbers {
+		e, err := r.line(number)
+		if err != nil {
+			return err
+		}
+		lines = append(lines, e)
+	}
+	g, err := r.store.youngest()
+	if err != nil {
+		return err
+	}
+	defer g.done()
+	return g.do(ctx, func(b *batch) error {
+		for _, e := range lines {
+			if err := b.note(e); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // bring brings back one message, unless it is here or needs nothing.
@@ -241,6 +262,7 @@ func (r *salvage) keep(ctx context.Context, then, m queue.Message, interrupted *
 		return false, err
 	}
 	d.ended = true
+	defer d.leaveHome()
 	return m.Damaged, d.letGo()
 }
 

@@ -20,11 +20,13 @@ func (s *Store) Stats(ctx context.Context) (queue.Stats, error) {
 	if err := ctx.Err(); err != nil {
 		return queue.Stats{}, err
 	}
-	all, err := s.all()
+	s.moving.RLock() // what moves counts once
+	defer s.moving.RUnlock()
+	all, account, err := s.accounts()
 	if err != nil {
 		return queue.Stats{}, err
 	}
-	stats := queue.Stats{Messages: map[queue.State]int64{}}
+	stats := queue.Stats{Account: account, Messages: map[queue.State]int64{}}
 	var oldest queue.ID
 	for _, g := range all {
 		c := g.standing().counters
@@ -38,12 +40,12 @@ func (s *Store) Stats(ctx context.Context) (queue.Stats, error) {
 		stats.Damaged += c.Damaged
 		stats.Unreadable += c.Unreadable
 		used, err := diskUsed(filepath.Join(s.dir, g.name()))
-		if err != nil {
+		if err != nil && !g.retired.Load() {
 			return queue.Stats{}, err
 		}
 		stats.DiskUsed += used
 		first, err := g.firstLive()
-		if err != nil {
+		if err != nil && !errors.Is(err, errMoved) {
 			return queue.Stats{}, err
 		}
 		if first != "" && (oldest == "" || first < oldest) {
@@ -65,6 +67,9 @@ func (s *Store) Stats(ctx context.Context) (queue.Stats, error) {
 		return queue.Stats{}, err
 	}
 	stats.DiskFree = int64(free)
+	if stats.LedgerUsed, err = s.ledger.used(); err != nil {
+		return queue.Stats{}, err
+	}
 	stats.Oldest, err = s.acceptedAt(ctx, oldest)
 	return stats, err
 }
@@ -78,7 +83,7 @@ func (s *Store) acceptedAt(ctx context.Context, id queue.ID) (time.Time, error) 
 	switch {
 	case errors.Is(err, queue.ErrNotFound):
 		return time.Time{}, nil
-	case errors.Is(err, queue.ErrDamaged):
+	case errors.Is(err, queue.ErrDamaged): // one record must not hide the numbers of all
 		return id.Time().UTC(), nil
 	}
 	return m.AcceptedAt, err

@@ -13,7 +13,7 @@ import (
 type Files interface {
 	Files(ctx context.Context) ([]queue.File, error)
 	Aside(ctx context.Context) ([]queue.Aside, error)
-	Verify(ctx context.Context, found func(queue.Finding) error) (queue.Checked, error)
+	Audit(ctx context.Context, found func(queue.Finding) error) (queue.Checked, error)
 	Salvage(ctx context.Context, file, actor string, dry bool) (queue.Salvage, error)
 	AcceptLoss(ctx context.Context, file, actor, reason string) (queue.Aside, error)
 }
@@ -170,7 +170,7 @@ func (s *Server) check(w http.ResponseWriter, r *http.Request) {
 	}
 	out := newStream(w)
 	began := time.Now()
-	sum, err := files.Verify(r.Context(), func(f queue.Finding) error {
+	sum, err := files.Audit(r.Context(), func(f queue.Finding) error {
 		return out.write(Finding{Schema: SchemaFinding, File: f.File, ID: string(f.ID), What: f.What})
 	})
 	if err == nil {

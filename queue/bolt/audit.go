@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"go.etcd.io/bbolt"
 
@@ -49,12 +50,13 @@ func (s *Store) Files(ctx context.Context) (files []queue.File, err error) {
 	return files, nil
 }
 
-// Verify reads everything: the structure of every file, every record, every
-// ledger line, and the content of every message, which is held against its
-// digest. found gets what is wrong; an error of it ends the run. Nothing is
-// changed, but a file whose structure is damaged is set aside at the next start.
-func (s *Store) Verify(ctx context.Context, found func(queue.Finding) error) (queue.Checked, error) {
-	run := &verification{store: s, found: found}
+// Audit reads everything: the structure of every file, every record, every
+// ledger line with the chain of the ledger files, and the content of every
+// message, which is held against its digest. found gets what is wrong; an error
+// of it ends the run. Nothing is changed, but a file whose structure is damaged
+// is set aside at the next start.
+func (s *Store) Audit(ctx context.Context, found func(queue.Finding) error) (queue.Checked, error) {
+	run := &audit{store: s, found: found}
 	all, err := s.all()
 	if err != nil {
 		return run.sum, err
@@ -62,29 +64,42 @@ func (s *Store) Verify(ctx context.Context, found func(queue.Finding) error) (qu
 	for _, g := range all {
 		run.sum.Files++
 		err := run.file(ctx, g)
-		if _, open := s.all(); errors.Is(err, queue.ErrClosed) && open == nil {
+		if errors.Is(err, errMoved) {
 			continue // the file has gone meanwhile
 		}
 		if err != nil {
 			return run.sum, err
 		}
 	}
+	chain, err := s.Verify(ctx)
+	if err != nil {
+		return run.sum, err
+	}
+	run.sum.Files += int64(chain.Files)
+	run.sum.Lines += chain.Lines
+	for _, fault := range chain.Faults {
+		file, what, _ := strings.Cut(fault, ": ")
+		run.sum.Damaged++
+		if err := found(queue.Finding{File: file, What: what}); err != nil {
+			return run.sum, err
+		}
+	}
 	return run.sum, nil
 }
 
-// verification is one run of Verify.
-type verification struct {
+// audit is one run of Audit.
+type audit struct {
 	store *Store
 	found func(queue.Finding) error
 	sum   queue.Checked
 }
 
-func (v *verification) tell(g *generation, id queue.ID, what error) error {
+func (v *audit) tell(g *generation, id queue.ID, what error) error {
 	v.sum.Damaged++
 	return v.found(queue.Finding{File: g.name(), ID: id, What: what.Error()})
 }
 
-func (v *verification) file(ctx context.Context, g *generation) error {
+func (v *audit) file(ctx context.Context, g *generation) error {
 	err := g.checkInUse(ctx)
 	if errors.Is(err, ErrDamagedFile) {
 		g.remember(err) // the rest of it cannot be looked at
@@ -93,7 +108,7 @@ func (v *verification) file(ctx context.Context, g *generation) error {
 	if err != nil {
 		return err
 	}
-	for p, err := range merge(ctx, []*source{g.source([][]byte{bucketLedger}, nil, nil)}) {
+	for p, err := range g.pairs(ctx, [][]byte{bucketLedger}) {
 		if err != nil {
 			return err
 		}
@@ -104,7 +119,7 @@ func (v *verification) file(ctx context.Context, g *generation) error {
 			}
 		}
 	}
-	for p, err := range merge(ctx, []*source{g.source(shelves(), nil, nil)}) {
+	for p, err := range g.pairs(ctx, shelves()) {
 		if err != nil {
 			return err
 		}
@@ -116,7 +131,7 @@ func (v *verification) file(ctx context.Context, g *generation) error {
 }
 
 // message reads one message with its content.
-func (v *verification) message(ctx context.Context, g *generation, id queue.ID, record []byte) error {
+func (v *audit) message(ctx context.Context, g *generation, id queue.ID, record []byte) error {
 	v.sum.Messages++
 	m, err := decodeMessage(id, record)
 	if err != nil {
@@ -143,7 +158,10 @@ func (v *verification) message(ctx context.Context, g *generation, id queue.ID, 
 	case errors.Is(err, queue.ErrNotFound): // it was purged meanwhile
 		return nil
 	case errors.Is(err, queue.ErrDamaged):
-		return v.tell(g, id, err)
+		if here, again := g.has(id); here || again != nil { // or it has moved meanwhile
+			return errors.Join(again, v.tell(g, id, err))
+		}
+		return nil
 	}
 	return err
 }
