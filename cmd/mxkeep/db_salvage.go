@@ -77,8 +77,9 @@ func newDBAcceptLoss(a *app) *cobra.Command {
 		Short: "Give up what could not be salvaged",
 		Long: "Gives up what could not be salvaged of a file that was set aside, with a line in the ledger: its recipients\n" +
 			"then count as deleted, and the status says that nothing is lost again. The file stays where it is.",
-		Example: "  mxkeep db accept-loss gen-000003.db.damaged-20260122T193000Z --reason \"senders were asked, ticket 4711\"",
-		Args:    cobra.ExactArgs(1),
+		Example: "  mxkeep db accept-loss gen-000003.db.damaged-20260122T193000Z \\\n" +
+			"      --reason \"senders were asked, ticket 4711\"",
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			request.File, request.DryRun = args[0], true
 			if request.Reason == "" {

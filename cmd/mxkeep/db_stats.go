@@ -29,14 +29,11 @@ func newDBStats(a *app) *cobra.Command {
 
 // showFiles writes a table of the files, and what was set aside.
 func (a *app) showFiles(w io.Writer, report admin.FileReport) {
-	states := []string{"queued", "active", "deferred", "held", "refused"}
-	rows := [][]string{append([]string{"file", "age", "size", "in use", "oldest"}, states...)}
+	rows := [][]string{{"file", "age", "size", "in use", "oldest", "waiting", "held", "refused"}}
 	for _, f := range report.Files {
-		cells := []string{clean(f.Name), since(f.CreatedAt, a.now), size(f.Size), size(f.Used), since(f.OldestAt, a.now)}
-		for _, state := range states {
-			cells = append(cells, admin.Thousands(f.ByState[state]))
-		}
-		rows = append(rows, cells)
+		held, refused := f.ByState["held"], f.ByState["refused"]
+		rows = append(rows, []string{clean(f.Name), since(f.CreatedAt, a.now), size(f.Size), size(f.Used), since(f.OldestAt, a.now),
+			admin.Thousands(f.Messages - held - refused), admin.Thousands(held), admin.Thousands(refused)})
 	}
 	a.writeTable(w, rows)
 	for _, aside := range report.Aside {

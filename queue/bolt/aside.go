@@ -85,6 +85,34 @@ func (s *Store) describeRest() error {
 	return nil
 }
 
+// forgetReturned removes the description of what is under its own name again:
+// somebody has put it back, or mended it.
+func (s *Store) forgetReturned() error {
+	paths, err := s.descriptions("gen-*")
+	if err != nil {
+		return err
+	}
+	for _, path := range paths {
+		a, err := readAside(path)
+		if err != nil {
+			return err
+		}
+		back, err := exists(filepath.Join(s.dir, a.Name))
+		aside, asideErr := exists(filepath.Join(s.dir, cmp.Or(a.File, "no such file")))
+		if err := errors.Join(err, asideErr); err != nil {
+			return err
+		}
+		if a.InUse || a.Back > 0 || aside || !back {
+			continue
+		}
+		if err := os.Remove(path); err != nil {
+			return err
+		}
+		s.options.Log.Warn("file.returned", "file", a.Name, "was", a.File)
+	}
+	return nil
+}
+
 // descriptions lists the files that describe what was set aside of a name.
 func (s *Store) descriptions(name string) ([]string, error) {
 	return filepath.Glob(filepath.Join(s.dir, name+asideInfix+"*.json"))

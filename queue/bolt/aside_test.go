@@ -231,6 +231,43 @@ func TestMissingFileIsTold(t *testing.T) {
 	}
 }
 
+// TestFileComesBack: what is put back under its name is in use again.
+func TestFileComesBack(t *testing.T) {
+	for _, missing := range []bool{true, false} {
+		dir, ids := twoFiles(t)
+		path, away := filepath.Join(dir, generationName(1)), filepath.Join(t.TempDir(), "away")
+		whole, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if missing {
+			err = os.Rename(path, away)
+		} else {
+			err = os.Truncate(path, 100)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := open(t, dir, Options{})
+		name := statsOf(t, s).Aside[0].File
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if !missing {
+			err = os.Remove(filepath.Join(dir, name))
+		}
+		if err := errors.Join(err, os.WriteFile(path, whole, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		s = open(t, dir, Options{})
+		stats := statsOf(t, s)
+		if want := (queue.Account{Accepted: 4, Delivered: 1, Queued: 2, Held: 1, Passed: 1}); len(stats.Aside) != 0 || stats.Account != want {
+			t.Errorf("stats %+v", stats)
+		}
+		wantContent(t, s, ids[1], "kept")
+	}
+}
+
 // TestSummaryOfNothing: a file that held nothing may go.
 func TestSummaryOfNothing(t *testing.T) {
 	dir := t.TempDir()

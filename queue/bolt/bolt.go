@@ -202,7 +202,7 @@ func (s *Store) openFiles() (err error) {
 	}
 	s.gone = s.ledger.books.Account
 	s.seq.Store(s.ledger.end())
-	for _, step := range []func() error{s.takeMark, s.describeRest, s.openGenerations, s.finishMoves, s.endLeases, s.noteAsides} {
+	for _, step := range []func() error{s.takeMark, s.describeRest, s.forgetReturned, s.openGenerations, s.finishMoves, s.endLeases, s.noteAsides} {
 		if err := step(); err != nil {
 			return err
 		}
