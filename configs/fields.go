@@ -137,6 +137,7 @@ func (q *Queue) fields() []field {
 		duration("trash", &q.Trash, moment, 3650*day),
 		duration("refused", &q.Refused, moment, 3650*day),
 		duration("interrupted", &q.Interrupted, moment, day),
+		duration("ledger", &q.Ledger, day, 3650*day),
 		size("generation_size", &q.GenerationSize, 1<<20, 1<<40),
 		duration("generation_age", &q.GenerationAge, moment, 30*day),
 	}

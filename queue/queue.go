@@ -64,7 +64,9 @@ type Store interface {
 	Settle(ctx context.Context, s Settlement) error
 	// Amend writes an operator's act and its ledger line. ErrState if it does not apply.
 	Amend(ctx context.Context, a Amendment) error
-	// Message returns one message, also when all its recipients are final.
+	// Message returns one message. ErrNotFound some time after all its recipients
+	// have become final and nothing can be brought back: then the ledger alone
+	// knows of it. Settle and Amend may say so a moment earlier.
 	Message(ctx context.Context, id ID) (Message, error)
 	// Messages lists what matches, in order of ID, while the store goes on.
 	// Messages whose recipients are all Delivered, Failed or Expired are
@@ -102,12 +104,13 @@ type Draft interface {
 
 // Stats is what the counters say at one instant.
 type Stats struct {
-	Account  Account
-	Messages map[State]int64 // messages that are not final, by derived state
-	Bytes    int64           // content of messages that are not final, in bytes
-	DiskUsed int64           // bytes of the store's files
-	DiskFree int64           // bytes that the file system has left
-	Oldest   time.Time       // AcceptedAt of the first message, by ID, that is not final; zero if none
+	Account    Account
+	Messages   map[State]int64 // messages that are not final, by derived state
+	Bytes      int64           // content of messages that are not final, in bytes
+	DiskUsed   int64           // bytes of the files that hold mail
+	LedgerUsed int64           // bytes of the ledger's own files
+	DiskFree   int64           // bytes that the file system has left
+	Oldest     time.Time       // AcceptedAt of the first message, by ID, that is not final; zero if none
 }
 
 // Account counts recipients. At every instant

@@ -18,9 +18,34 @@ func (s *Store) Claim(ctx context.Context, ids []queue.ID, lease time.Duration) 
 	if err := s.takesChanges(ctx); err != nil {
 		return nil, err
 	}
+	at := now()
+	claimed := map[queue.ID]queue.Message{}
+	for look := ids; len(look) > 0; {
+		byHome, err := s.homes(look)
+		if err != nil {
+			return inOrder(ids, claimed), err
+		}
+		look = nil
+		for g, some := range byHome {
+			// Not to be broken off between two files: what is claimed has to be returned.
+			here, moved, err := g.claim(context.WithoutCancel(ctx), some, at, lease)
+			if err != nil {
+				return inOrder(ids, claimed), err
+			}
+			for _, m := range here {
+				claimed[m.ID] = m
+			}
+			look = append(look, moved...)
+		}
+	}
+	return inOrder(ids, claimed), nil
+}
+
+// homes finds the generation of each message that has one.
+func (s *Store) homes(ids []queue.ID) (map[*generation][]queue.ID, error) {
 	byHome := map[*generation][]queue.ID{}
 	for _, id := range ids {
-		g, err := s.home(id)
+		g, err := s.homeForChange(id)
 		if errors.Is(err, queue.ErrNotFound) {
 			continue
 		}
@@ -29,31 +54,29 @@ func (s *Store) Claim(ctx context.Context, ids []queue.ID, lease time.Duration) 
 		}
 		byHome[g] = append(byHome[g], id)
 	}
-	at := now()
-	claimed := map[queue.ID]queue.Message{}
-	for g, some := range byHome {
-		var here []queue.Message
-		// Not to be broken off between two files: what is claimed has to be returned.
-		err := g.do(context.WithoutCancel(ctx), func(b *batch) error {
-			for _, id := range some {
-				m, ok, err := b.claim(id, at, lease)
-				if err != nil {
-					return err
-				}
-				if ok {
-					here = append(here, m)
-				}
+	return byHome, nil
+}
+
+// claim claims messages of one generation. What has moved since it was found is to be looked for again.
+func (g *generation) claim(ctx context.Context, ids []queue.ID, at time.Time, lease time.Duration) (claimed []queue.Message, moved []queue.ID, err error) {
+	err = g.do(ctx, func(b *batch) error {
+		for _, id := range ids {
+			m, ok, err := b.claim(id, at, lease)
+			switch {
+			case errors.Is(err, errMoved):
+				moved = append(moved, id)
+			case err != nil:
+				return err
+			case ok:
+				claimed = append(claimed, m)
 			}
-			return nil
-		})
-		if err != nil {
-			return inOrder(ids, claimed), err
 		}
-		for _, m := range here {
-			claimed[m.ID] = m
-		}
+		return nil
+	})
+	if errors.Is(err, errMoved) { // the generation takes no change any more
+		return nil, ids, nil
 	}
-	return inOrder(ids, claimed), nil
+	return claimed, moved, err
 }
 
 // inOrder lists the claimed messages in the order in which they were asked for.
@@ -143,24 +166,29 @@ func (s *Store) change(ctx context.Context, id queue.ID, next func(queue.Message
 	if err := s.takesChanges(ctx); err != nil {
 		return err
 	}
-	g, err := s.home(id)
-	if err != nil {
-		return err
+	for {
+		g, err := s.homeForChange(id)
+		if err != nil {
+			return err
+		}
+		err = g.do(ctx, func(b *batch) error {
+			before, err := b.record(id)
+			if err != nil {
+				return err
+			}
+			after, entry, err := next(before)
+			if err != nil {
+				return err
+			}
+			if after.Waits() {
+				b.wakes[after.Envelope.Upstream] = true
+			}
+			return errors.Join(b.replace(before, after), b.note(entry))
+		})
+		if !errors.Is(err, errMoved) {
+			return err
+		}
 	}
-	return g.do(ctx, func(b *batch) error {
-		before, err := b.record(id)
-		if err != nil {
-			return err
-		}
-		after, entry, err := next(before)
-		if err != nil {
-			return err
-		}
-		if after.Waits() {
-			b.wakes[after.Envelope.Upstream] = true
-		}
-		return errors.Join(b.replace(before, after), b.note(entry))
-	})
 }
 
 // Note adds a ledger line that belongs to no held message.
@@ -172,6 +200,7 @@ func (s *Store) Note(ctx context.Context, e queue.Entry) error {
 	if err != nil {
 		return err
 	}
+	defer g.done()
 	return g.do(ctx, func(b *batch) error {
 		if e.Event == queue.Passed {
 			b.now.counters.Account.Passed += int64(len(e.Recipients))
@@ -186,19 +215,24 @@ func (s *Store) Purge(ctx context.Context, at time.Time) (int, error) {
 	if err := s.takesChanges(ctx); err != nil {
 		return 0, err
 	}
-	all, err := s.all()
-	if err != nil {
-		return 0, err
-	}
 	removed := 0
-	for _, g := range all {
-		n, err := g.purge(ctx, at)
-		removed += n
+	for {
+		layout := s.layout.Load()
+		all, err := s.all()
 		if err != nil {
 			return removed, err
 		}
+		for _, g := range all {
+			n, err := g.purge(ctx, at)
+			removed += n
+			if err != nil && !errors.Is(err, errMoved) {
+				return removed, err
+			}
+		}
+		if s.layout.Load() == layout { // nothing moved past us
+			return removed, nil
+		}
 	}
-	return removed, nil
 }
 
 func (g *generation) purge(ctx context.Context, at time.Time) (removed int, err error) {
@@ -206,7 +240,7 @@ func (g *generation) purge(ctx context.Context, at time.Time) (removed int, err 
 	if g.standing().counters.Messages[queue.StateRefused] > 0 {
 		candidates = append(candidates, bucketLive)
 	}
-	for p, err := range merge(ctx, []*source{g.source(candidates, nil, nil)}) {
+	for p, err := range g.pairs(ctx, candidates) {
 		if err != nil {
 			return removed, err
 		}
@@ -224,7 +258,7 @@ func (g *generation) purge(ctx context.Context, at time.Time) (removed int, err 
 			purged, err = b.purge(id, at)
 			return err
 		})
-		if err != nil {
+		if err != nil && !errors.Is(err, errMoved) {
 			return removed, err
 		}
 		if purged {

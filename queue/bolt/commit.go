@@ -17,6 +17,7 @@ type change struct {
 	// apply either refuses with an error of queue before it has written
 	// anything, and then fails alone, or fails with the whole transaction.
 	apply  func(*batch) error
+	alone  bool       // shares its transaction with no other change
 	result chan error // gets one value
 	err    error
 }
@@ -51,7 +52,7 @@ func (g *generation) send(ctx context.Context, c *change) error {
 	g.sending.RLock()
 	defer g.sending.RUnlock()
 	if g.closed {
-		return queue.ErrClosed
+		return g.whyClosed()
 	}
 	if err := ctx.Err(); err != nil {
 		return err
@@ -70,11 +71,16 @@ func (g *generation) commitAll() {
 	defer close(g.committed)
 	for first := range g.changes {
 		batch := []*change{first}
+		var next *change
 	drain:
-		for len(batch) < maxBatch {
+		for len(batch) < maxBatch && !first.alone {
 			select {
 			case c, ok := <-g.changes:
 				if !ok {
+					break drain
+				}
+				if c.alone {
+					next = c
 					break drain
 				}
 				batch = append(batch, c)
@@ -82,13 +88,21 @@ func (g *generation) commitAll() {
 				break drain
 			}
 		}
-		err := g.commit(batch)
-		for _, c := range batch {
-			if err != nil {
-				c.err = err
-			}
-			c.result <- c.err
+		g.commitOne(batch)
+		if next != nil {
+			g.commitOne([]*change{next})
 		}
+	}
+}
+
+// commitOne writes one transaction and gives each change its result.
+func (g *generation) commitOne(batch []*change) {
+	err := g.commit(batch)
+	for _, c := range batch {
+		if err != nil {
+			c.err = err
+		}
+		c.result <- c.err
 	}
 }
 
@@ -97,7 +111,9 @@ func (g *generation) commit(changes []*change) error {
 	if err := g.store.Err(); err != nil {
 		return err
 	}
-	b := &batch{generation: g, now: *g.standing(), wakes: map[string]bool{}, opened: map[string]*bbolt.Bucket{}}
+	before := g.standing()
+	b := &batch{generation: g, now: *before, wakes: map[string]bool{}, opened: map[string]*bbolt.Bucket{}}
+	g.writing.Store(g.store.seq.Load() + 1)
 	err := g.db.Update(func(tx *bbolt.Tx) error {
 		b.tx = tx
 		for _, c := range changes {
@@ -111,6 +127,10 @@ func (g *generation) commit(changes []*change) error {
 		return g.store.fail(fmt.Errorf("%s: %w", g.name(), plain(err)))
 	}
 	g.now.Store(&b.now)
+	g.writing.Store(0) // not after a failure: what the disk has is unknown
+	if before.phase() != b.now.phase() {
+		g.store.look()
+	}
 	for upstream := range b.wakes {
 		g.store.wake(upstream)
 	}
@@ -120,6 +140,16 @@ func (g *generation) commit(changes []*change) error {
 // finish writes what every transaction writes.
 func (b *batch) finish() error {
 	b.now.size = b.tx.Size()
+	before := b.generation.standing()
+	if b.now.counters.Done > before.counters.Done {
+		b.now.lastDone = now()
+		if b.now.counters.DoneAt.IsZero() {
+			b.now.counters.DoneAt = b.now.lastDone
+		}
+	}
+	if !before.isSmall() {
+		b.now.smallSince = now()
+	}
 	if err := b.bucket(bucketMeta).Put(keyLastID, []byte(b.generation.store.idSoFar())); err != nil {
 		return err
 	}
@@ -139,14 +169,15 @@ func (b *batch) bucket(name []byte) *bbolt.Bucket {
 
 // note adds a ledger line.
 func (b *batch) note(e queue.Entry) error {
-	return b.bucket(bucketLedger).Put(sequenceKey(b.generation.store.seq.Add(1)), encodeEntry(e))
+	b.now.lastSeq = b.generation.store.seq.Add(1)
+	return b.bucket(bucketLedger).Put(sequenceKey(b.now.lastSeq), encodeEntry(e))
 }
 
-// record returns the message as this transaction sees it.
+// record returns the message as this transaction sees it; errMoved if it is not here any more.
 func (b *batch) record(id queue.ID) (queue.Message, error) {
 	_, raw := findRecord(b.tx, id)
 	if raw == nil {
-		return queue.Message{}, fmt.Errorf("%s: %w", id, queue.ErrNotFound)
+		return queue.Message{}, fmt.Errorf("%s: %w", id, errMoved)
 	}
 	return decodeMessage(id, raw)
 }
@@ -180,13 +211,21 @@ func shelf(m queue.Message) []byte {
 	if !m.State().Final() {
 		return bucketLive
 	}
+	if inTrash(m) {
+		return bucketTrash
+	}
+	return bucketDone
+}
+
+// inTrash reports whether there is something of a final message that can be brought back.
+func inTrash(m queue.Message) bool {
 	if m.Purged {
-		return bucketDone
+		return false
 	}
 	for i := range m.Envelope.Recipients {
 		if m.RecipientState(i) == queue.StateDeleted {
-			return bucketTrash
+			return true
 		}
 	}
-	return bucketDone
+	return false
 }

@@ -26,10 +26,16 @@ func healDisk(t *testing.T, s *Store) { t.Helper(); reopenFile(t, s, syscall.O_R
 // reopenFile puts another description in the place of the youngest file's.
 func reopenFile(t *testing.T, s *Store, flags int) {
 	t.Helper()
-	path := filepath.Join(s.dir, s.generations[len(s.generations)-1].name())
+	if err := reopened(filepath.Join(s.dir, s.generations[len(s.generations)-1].name()), flags); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// reopened puts another description in the place of the one of an open file.
+func reopened(path string, flags int) error {
 	open, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	for _, entry := range open {
 		if target, err := os.Readlink("/proc/self/fd/" + entry.Name()); err != nil || target != path {
@@ -37,18 +43,15 @@ func reopenFile(t *testing.T, s *Store, flags int) {
 		}
 		other, err := syscall.Open(path, flags|syscall.O_CLOEXEC, 0)
 		if err != nil {
-			t.Fatal(err)
+			return err
 		}
 		var number int
 		if _, err := fmt.Sscan(entry.Name(), &number); err != nil {
-			t.Fatal(err)
+			return err
 		}
-		if err := errors.Join(syscall.Dup3(other, number, syscall.O_CLOEXEC), syscall.Close(other)); err != nil {
-			t.Fatal(err)
-		}
-		return
+		return errors.Join(syscall.Dup3(other, number, syscall.O_CLOEXEC), syscall.Close(other))
 	}
-	t.Fatalf("%s is not open", path)
+	return fmt.Errorf("%s is not open: %w", path, os.ErrNotExist)
 }
 
 // changes are all acts that write, each with its own message to work on.

@@ -134,6 +134,12 @@ func (d *draft) findHome() (err error) {
 	return err
 }
 
+func (d *draft) leaveHome() {
+	if d.home != nil {
+		d.home.done()
+	}
+}
+
 func putChunk(b *batch, id queue.ID, number int, bytes []byte) error {
 	chunk, err := b.bucket(bucketContent).CreateBucket(chunkKey(id, number))
 	if err != nil {
@@ -159,6 +165,7 @@ func (d *draft) Commit(ctx context.Context, a queue.Acceptance) error {
 		return d.over()
 	}
 	d.ended = true
+	defer d.leaveHome()
 	if err := d.commit(ctx, a); err != nil {
 		return errors.Join(err, d.discard())
 	}
@@ -223,11 +230,12 @@ func (d *draft) record(a queue.Acceptance) *acceptedRecord {
 // put writes the rest of the content and the record, which implies all of it.
 func (r *acceptedRecord) put(b *batch) error {
 	id := []byte(r.message.ID)
+	b.now.lastSeq = b.generation.store.seq.Add(1)
 	type pair struct{ bucket, key, value []byte }
 	puts := []pair{
 		{bucketTraces, id, r.trace},
 		{shelf(r.message), id, r.record},
-		{bucketLedger, sequenceKey(b.generation.store.seq.Add(1)), r.entry},
+		{bucketLedger, sequenceKey(b.now.lastSeq), r.entry},
 		{bucketDue, r.dueKey, r.due},
 		{bucketCauses, r.cause, id},
 	}
@@ -267,7 +275,7 @@ func causeKey(c queue.Cause) []byte {
 	return fmt.Appendf(nil, "%s/%d/%s", c.ID, c.Attempt, c.Kind)
 }
 
-// isNew looks for the cause in every generation. The caller holds causes.
+// isNew looks for the cause in every generation and in the ledger. The caller holds causes.
 func (s *Store) isNew(cause []byte) error {
 	all, err := s.all()
 	if err != nil {
@@ -280,9 +288,12 @@ func (s *Store) isNew(cause []byte) error {
 			}
 			return nil
 		})
-		if err != nil {
+		if err != nil && !errors.Is(err, errMoved) {
 			return err
 		}
+	}
+	if s.ledger.knows(cause) { // asked last: causes are there before their generation goes
+		return queue.ErrExists
 	}
 	return nil
 }
@@ -293,6 +304,7 @@ func (d *draft) Abort() error {
 		return nil
 	}
 	d.ended = true
+	defer d.leaveHome()
 	return d.discard()
 }
 

@@ -21,8 +21,26 @@ const (
 // counters are the part of the account that a generation holds.
 type counters struct {
 	Account  queue.Account                   `json:"account"`
-	Messages [queue.StateDelivered + 1]int64 `json:"messages"` // by state; final ones are not counted
-	Bytes    int64                           `json:"bytes"`    // of messages that are not final
+	Messages [queue.StateDelivered + 1]int64 `json:"messages"`         // by state; final ones are not counted
+	Bytes    int64                           `json:"bytes"`            // of messages that are not final
+	Trash    pile                            `json:"trash"`            // deleted messages that can be brought back
+	Done     int64                           `json:"done"`             // all other messages
+	DoneAt   time.Time                       `json:"done_at,omitzero"` // when the first of them was
+}
+
+type pile struct {
+	Messages int64 `json:"messages"`
+	Bytes    int64 `json:"bytes"`
+}
+
+// left is what still needs the generation: messages that are not final or can be brought back.
+func (c *counters) left() (all pile) {
+	all = c.Trash
+	all.Bytes += c.Bytes
+	for _, n := range c.Messages {
+		all.Messages += n
+	}
+	return all
 }
 
 // count adds the message (sign 1) or takes it out (sign -1).
@@ -30,9 +48,15 @@ func (c *counters) count(m queue.Message, sign int64) {
 	for i := range m.Envelope.Recipients {
 		c.Account.Add(m.RecipientState(i), sign)
 	}
-	if state := m.State(); !state.Final() {
+	switch state := m.State(); {
+	case !state.Final():
 		c.Messages[state] += sign
 		c.Bytes += sign * m.Size
+	case inTrash(m):
+		c.Trash.Messages += sign
+		c.Trash.Bytes += sign * m.Size
+	default:
+		c.Done += sign
 	}
 }
 
@@ -132,6 +156,8 @@ func decodeCounters(raw []byte) (c counters, err error) {
 }
 
 func sequenceKey(seq uint64) []byte { return binary.BigEndian.AppendUint64(nil, seq) }
+
+func sequenceOf(key []byte) uint64 { return binary.BigEndian.Uint64(key) }
 
 func chunkKey(id queue.ID, number int) []byte {
 	return binary.BigEndian.AppendUint32([]byte(id), uint32(number))

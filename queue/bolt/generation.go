@@ -28,6 +28,10 @@ const unfinishedSuffix = ".unfinished"
 
 var errInUse = errors.New("in use by another process")
 
+// errMoved stays within the package: a message, or a whole generation, is not
+// there any more. Look again.
+var errMoved = errors.New("moved to another file")
+
 // Names of buckets, and of keys in meta and counters.
 var (
 	bucketMeta     = []byte("meta")
@@ -45,6 +49,7 @@ var (
 	keyFormat  = []byte("format")
 	keyCreated = []byte("created")
 	keyLastID  = []byte("last")
+	keyMoving  = []byte("moving")
 	keyAccount = []byte("account")
 	keyBytes   = []byte("b") // the only key of a chunk's bucket
 )
@@ -64,9 +69,13 @@ type generation struct {
 	db      *bbolt.DB
 	created time.Time
 	lastID  queue.ID // given when the file was last written, as of opening
-	lastSeq uint64   // of the ledger, as of opening
 
-	now atomic.Pointer[standing]
+	now     atomic.Pointer[standing]
+	writing atomic.Uint64 // 0, or ledger lines from this number on may be in the transaction that runs
+	users   atomic.Int64  // drafts and others that will write to it, and must not lose it
+	old     atomic.Bool   // there is a younger one
+	retired atomic.Bool   // it takes no further change and is about to go
+	again   time.Time     // not to be looked at before; for the one who gives back
 
 	sending   sync.RWMutex // held for writing by close alone
 	closed    bool
@@ -76,9 +85,12 @@ type generation struct {
 
 // standing is what is known of a generation without reading its file.
 type standing struct {
-	counters counters
-	ids      span
-	size     int64 // bytes in use
+	counters   counters
+	ids        span
+	size       int64     // bytes in use
+	lastSeq    uint64    // of its ledger lines
+	lastDone   time.Time // when a message was last done with, as far as is known since opening
+	smallSince time.Time // since when little of it is needed
 }
 
 // span is the smallest range with all IDs of a generation.
@@ -123,16 +135,9 @@ func (s *Store) boltOptions() *bbolt.Options {
 		InitialMmapSize: int(2 * s.options.GenerationSize)}
 }
 
-// createGeneration makes an empty file. It gets its name only when it is
-// complete and synced: power lost during bbolt's first writes ruins a file.
+// createGeneration makes an empty file.
 func createGeneration(s *Store, number int) error {
-	path := filepath.Join(s.dir, generationName(number))
-	unfinished := path + unfinishedSuffix
-	db, err := bbolt.Open(unfinished, 0o600, s.boltOptions())
-	if err != nil {
-		return plain(err)
-	}
-	err = db.Update(func(tx *bbolt.Tx) error {
+	return createFile(filepath.Join(s.dir, generationName(number)), *s.boltOptions(), func(tx *bbolt.Tx) error {
 		for _, name := range buckets() {
 			if _, err := tx.CreateBucket(name); err != nil {
 				return err
@@ -142,7 +147,17 @@ func createGeneration(s *Store, number int) error {
 		return errors.Join(meta.Put(keyFormat, []byte{format}), meta.Put(keyLastID, []byte(s.idSoFar())),
 			meta.Put(keyCreated, []byte(time.Now().UTC().Format(time.RFC3339Nano))))
 	})
-	if err := errors.Join(err, db.Close()); err != nil {
+}
+
+// createFile makes a file and fills it. It gets its name only when it is
+// complete and synced: power lost during bbolt's first writes ruins a file.
+func createFile(path string, options bbolt.Options, fill func(*bbolt.Tx) error) error {
+	unfinished := path + unfinishedSuffix
+	db, err := bbolt.Open(unfinished, 0o600, &options)
+	if err != nil {
+		return plain(err)
+	}
+	if err := errors.Join(db.Update(fill), db.Close()); err != nil {
 		return plain(err)
 	}
 	failpoint.Hit(failpoint.GenerationMade)
@@ -150,7 +165,7 @@ func createGeneration(s *Store, number int) error {
 		return err
 	}
 	failpoint.Hit(failpoint.GenerationNamed)
-	return syncFolder(s.dir)
+	return syncFolder(filepath.Dir(path))
 }
 
 // openGeneration opens a file and starts its committer.
@@ -181,8 +196,8 @@ func (g *generation) load(tx *bbolt.Tx) error {
 	if meta == nil {
 		return errors.New("not a queue file")
 	}
-	if f := meta.Get(keyFormat); len(f) != 1 || f[0] != format {
-		return fmt.Errorf("has format %d; this version reads format %d: use the version that wrote it, or a newer one", f, format)
+	if err := checkFormat(meta); err != nil {
+		return err
 	}
 	for _, name := range buckets() {
 		if tx.Bucket(name) == nil {
@@ -198,10 +213,11 @@ func (g *generation) load(tx *bbolt.Tx) error {
 			return err
 		}
 	}
+	opened := time.Now()
+	now := &standing{size: tx.Size(), lastDone: opened, smallSince: opened}
 	if k, _ := tx.Bucket(bucketLedger).Cursor().Last(); k != nil {
-		g.lastSeq = binary.BigEndian.Uint64(k)
+		now.lastSeq = binary.BigEndian.Uint64(k)
 	}
-	now := &standing{size: tx.Size()}
 	for _, name := range shelves() {
 		c := tx.Bucket(name).Cursor()
 		if first, _ := c.First(); first != nil {
@@ -212,6 +228,13 @@ func (g *generation) load(tx *bbolt.Tx) error {
 	now.counters, err = decodeCounters(tx.Bucket(bucketCounters).Get(keyAccount))
 	g.now.Store(now)
 	return err
+}
+
+func checkFormat(meta *bbolt.Bucket) error {
+	if f := meta.Get(keyFormat); len(f) != 1 || f[0] != format {
+		return fmt.Errorf("has format %d; this version reads format %d: use the version that wrote it, or a newer one", f, format)
+	}
+	return nil
 }
 
 // removeDrafts removes chunks of messages that were never committed: the
@@ -239,15 +262,34 @@ func (g *generation) removeDrafts() error {
 	return g.removeDrafts() // the next page
 }
 
-// isFull reports whether the next generation should take over.
-func (g *generation) isFull(now time.Time) bool {
-	standing := g.standing()
-	return standing.size >= g.store.options.GenerationSize ||
-		standing.ids.first != "" && now.Sub(g.created) >= g.store.options.GenerationAge
-}
+// isFull reports whether the next generation should take over. Age alone is no
+// reason: mail that is held for days would be spread over as many files.
+func (g *generation) isFull() bool { return g.standing().size >= g.store.options.GenerationSize }
 
 // view reads the file. No transaction may be open while a caller is busy.
-func (g *generation) view(read func(*bbolt.Tx) error) error { return plain(g.db.View(read)) }
+func (g *generation) view(read func(*bbolt.Tx) error) error {
+	err := plain(g.db.View(read))
+	if errors.Is(err, queue.ErrClosed) {
+		return g.whyClosed()
+	}
+	return err
+}
+
+// whyClosed is the error of those who come too late.
+func (g *generation) whyClosed() error {
+	if g.retired.Load() {
+		return errMoved
+	}
+	return queue.ErrClosed
+}
+
+// done is called by those who were counted as users. The last one of an old
+// generation may have been what it waited for.
+func (g *generation) done() {
+	if g.users.Add(-1) == 0 && g.old.Load() {
+		g.store.look()
+	}
+}
 
 // has reports whether the message is here.
 func (g *generation) has(id queue.ID) (has bool, err error) {
@@ -282,18 +324,24 @@ func (g *generation) message(id queue.ID) (queue.Message, error) {
 		return queue.Message{}, err
 	}
 	if raw == nil {
-		return queue.Message{}, fmt.Errorf("%s: %w", id, queue.ErrNotFound)
+		return queue.Message{}, fmt.Errorf("%s: %w", id, errMoved)
 	}
 	return decodeMessage(id, raw)
 }
 
-// close waits for the changes that were begun.
-func (g *generation) close() error {
+// stop waits for the changes that were begun. There are no others.
+func (g *generation) stop() {
 	g.sending.Lock()
-	g.closed = true
+	if !g.closed {
+		g.closed = true
+		close(g.changes)
+	}
 	g.sending.Unlock()
-	close(g.changes)
 	<-g.committed
+}
+
+func (g *generation) close() error {
+	g.stop()
 	return plain(g.db.Close())
 }
 
@@ -324,7 +372,7 @@ func plain(err error) error {
 // isOurs reports whether a caller can decide on the error: such an error of
 // one change does not fail the others of its transaction.
 func isOurs(err error) bool {
-	for _, known := range []error{queue.ErrNotFound, queue.ErrStale, queue.ErrExists, queue.ErrState, queue.ErrDamaged, queue.ErrClosed} {
+	for _, known := range []error{queue.ErrNotFound, queue.ErrStale, queue.ErrExists, queue.ErrState, queue.ErrDamaged, queue.ErrClosed, errMoved} {
 		if errors.Is(err, known) {
 			return true
 		}

@@ -39,31 +39,30 @@ func TestNextFileBySize(t *testing.T) {
 func TestNextFileByAge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, t.TempDir(), Options{GenerationAge: time.Hour})
-		time.Sleep(10 * time.Hour)
 		early := draftOf(t, s, make([]byte, 2*chunkSize)) // has a chunk in the first file
 		first := acceptOne(t, s)
-		if len(s.generations) != 1 {
-			t.Fatal("a file without mail was followed by the next one")
-		}
+		time.Sleep(10 * time.Hour)
 		second := acceptOne(t, s)
-		if len(s.generations) != 2 || !s.generations[0].standing().ids.contains(first) || !s.generations[1].standing().ids.contains(second) {
-			t.Fatalf("%d files", len(s.generations))
+		if len(s.generations) != 1 {
+			t.Fatal("a file was followed by the next one although all of its mail waits")
+		}
+		deliver(t, s, first)
+		time.Sleep(time.Hour - time.Nanosecond)
+		synctest.Wait()
+		if len(s.generations) != 1 {
+			t.Errorf("%d files before the hour", len(s.generations))
+		}
+		time.Sleep(time.Nanosecond)
+		synctest.Wait()
+		third := acceptOne(t, s)
+		if len(s.generations) != 2 || !s.generations[0].standing().ids.contains(second) || !s.generations[1].standing().ids.contains(third) {
+			t.Fatalf("%d files after the hour", len(s.generations))
 		}
 		if err := early.Commit(t.Context(), benchAcceptance(t)); err != nil {
 			t.Fatal(err)
 		}
 		if !s.generations[0].standing().ids.contains(early.ID()) {
 			t.Error("a record is in another file than its content")
-		}
-		time.Sleep(time.Hour - time.Nanosecond)
-		acceptOne(t, s)
-		if len(s.generations) != 2 {
-			t.Errorf("%d files before the hour", len(s.generations))
-		}
-		time.Sleep(time.Nanosecond)
-		acceptOne(t, s)
-		if len(s.generations) != 3 {
-			t.Errorf("%d files after the hour", len(s.generations))
 		}
 		queuetest.Balanced(t, s)
 	})
@@ -181,9 +180,11 @@ func TestYoungerFileWins(t *testing.T) {
 	s := open(t, t.TempDir(), Options{})
 	id := acceptOne(t, s)
 	old := s.generations[0]
-	if err := s.beginGeneration(2); err != nil {
+	next, err := s.beginGeneration(2)
+	if err != nil {
 		t.Fatal(err)
 	}
+	s.append(next)
 	m, err := s.Message(t.Context(), id)
 	if err != nil {
 		t.Fatal(err)

@@ -23,7 +23,7 @@ func (s *Store) endLeases() error {
 		if left == 0 {
 			continue
 		}
-		for p, err := range merge(ctx, []*source{g.source([][]byte{bucketLive}, nil, nil)}) {
+		for p, err := range g.pairs(ctx, [][]byte{bucketLive}) {
 			if err != nil {
 				return err
 			}

@@ -20,11 +20,13 @@ func (s *Store) Stats(ctx context.Context) (queue.Stats, error) {
 	if err := ctx.Err(); err != nil {
 		return queue.Stats{}, err
 	}
-	all, err := s.all()
+	s.moving.RLock() // what moves counts once
+	defer s.moving.RUnlock()
+	all, account, err := s.accounts()
 	if err != nil {
 		return queue.Stats{}, err
 	}
-	stats := queue.Stats{Messages: map[queue.State]int64{}}
+	stats := queue.Stats{Account: account, Messages: map[queue.State]int64{}}
 	var oldest queue.ID
 	for _, g := range all {
 		c := g.standing().counters
@@ -36,12 +38,12 @@ func (s *Store) Stats(ctx context.Context) (queue.Stats, error) {
 		}
 		stats.Bytes += c.Bytes
 		used, err := diskUsed(filepath.Join(s.dir, g.name()))
-		if err != nil {
+		if err != nil && !g.retired.Load() {
 			return queue.Stats{}, err
 		}
 		stats.DiskUsed += used
 		first, err := g.firstLive()
-		if err != nil {
+		if err != nil && !errors.Is(err, errMoved) {
 			return queue.Stats{}, err
 		}
 		if first != "" && (oldest == "" || first < oldest) {
@@ -53,6 +55,9 @@ func (s *Store) Stats(ctx context.Context) (queue.Stats, error) {
 		return queue.Stats{}, err
 	}
 	stats.DiskFree = int64(free)
+	if stats.LedgerUsed, err = s.ledger.used(); err != nil {
+		return queue.Stats{}, err
+	}
 	stats.Oldest, err = s.acceptedAt(ctx, oldest)
 	return stats, err
 }
@@ -63,8 +68,11 @@ func (s *Store) acceptedAt(ctx context.Context, id queue.ID) (time.Time, error) 
 		return time.Time{}, nil
 	}
 	m, err := s.Message(ctx, id)
-	if errors.Is(err, queue.ErrNotFound) {
+	switch {
+	case errors.Is(err, queue.ErrNotFound):
 		return time.Time{}, nil
+	case errors.Is(err, queue.ErrDamaged): // one record must not hide the numbers of all
+		return id.Time().UTC(), nil
 	}
 	return m.AcceptedAt, err
 }

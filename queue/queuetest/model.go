@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"errors"
+	"io"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -136,10 +137,35 @@ func oneCauseWins(b *bench) {
 	b.balanced()
 }
 
-// model is what the store must say: the pure decisions, applied to a map.
+// model is what the store must say: the pure decisions, applied to a map. What
+// is final the store may forget, and then for good.
 type model struct {
-	messages map[queue.ID]queue.Message
-	lines    int
+	messages  map[queue.ID]queue.Message
+	forgotten map[queue.ID]bool
+	lines     int
+}
+
+// forget reports whether the store has forgotten the message, as err says and as it may.
+func (w *model) forget(b *bench, id queue.ID, err error) bool {
+	b.Helper()
+	if !errors.Is(err, queue.ErrNotFound) {
+		if w.forgotten[id] {
+			b.Fatalf("%s was forgotten, and is back: %v", id, err)
+		}
+		return false
+	}
+	w.mayForget(b, id)
+	w.forgotten[id] = true
+	return true
+}
+
+// mayForget fails the test if there is something to do for the message, or to bring back.
+func (w *model) mayForget(b *bench, id queue.ID) {
+	b.Helper()
+	m := w.messages[id]
+	if after, _, _ := m.PurgedBy(queue.Keep{}, m.LeasedUntil.Add(queue.MaxLifetime)); !m.State().Final() || after.Purged != m.Purged {
+		b.Fatalf("%s, which is %s, was forgotten", id, m.State())
+	}
 }
 
 func randomLife(b *bench) { b.live(600, func() queue.Store { return b.store }) }
@@ -164,7 +190,7 @@ func (b *bench) live(acts int, store func() queue.Store) {
 	}
 	b.Logf("play it again with %s=%d", seedVariable, seed)
 	random := rand.New(rand.NewPCG(seed, 0))
-	world := model{messages: map[queue.ID]queue.Message{}}
+	world := model{messages: map[queue.ID]queue.Message{}, forgotten: map[queue.ID]bool{}}
 	var ids []queue.ID
 	for step := range acts {
 		b.store = store()
@@ -184,7 +210,11 @@ func (b *bench) live(acts int, store func() queue.Store) {
 		case 4:
 			world.abort(b, random)
 		}
-		same(b, "message", b.message(id), world.messages[id])
+		m, err := b.store.Message(b.ctx, id)
+		if !world.forget(b, id, err) {
+			b.must(err)
+			same(b, "message", m, world.messages[id])
+		}
 		if step%20 == 0 {
 			world.compare(b)
 		}
@@ -234,7 +264,12 @@ func (w *model) settle(b *bench, random *rand.Rand, id queue.ID) {
 		}
 	}
 	want, _, wantErr := m.Settled(s, now())
-	if err := b.store.Settle(b.ctx, s); !errors.Is(err, wantErr) && (err == nil || !errors.Is(wantErr, queue.ErrStale)) {
+	err := b.store.Settle(b.ctx, s)
+	if errors.Is(err, queue.ErrNotFound) { // readers may find it for a moment longer
+		w.mayForget(b, id)
+		return
+	}
+	if !errors.Is(err, wantErr) && (err == nil || !errors.Is(wantErr, queue.ErrStale)) {
 		b.Fatalf("settle: %v, want %v", err, wantErr)
 	}
 	b.balanced()
@@ -250,6 +285,10 @@ func (w *model) amend(b *bench, random *rand.Rand, id queue.ID) {
 	a.By = time.Duration(random.IntN(100)) * time.Hour
 	want, _, wantErr := w.messages[id].Amended(a)
 	err := b.store.Amend(b.ctx, a)
+	if errors.Is(err, queue.ErrNotFound) { // readers may find it for a moment longer
+		w.mayForget(b, id)
+		return
+	}
 	if (err == nil) != (wantErr == nil) || err != nil && !errors.Is(err, queue.ErrState) {
 		b.Fatalf("amend: %v, want %v", err, wantErr)
 	}
@@ -285,13 +324,49 @@ func (w *model) purge(b *bench, random *rand.Rand) {
 	b.purge(at, removed)
 }
 
+// account counts all messages that ever were.
+func (w *model) account() (a queue.Account) {
+	for _, m := range w.messages {
+		a.Accepted += int64(len(m.Envelope.Recipients))
+		for state, n := range m.Tally() {
+			a.Add(state, n)
+		}
+	}
+	return a
+}
+
+// read returns trace and content.
+func (*model) read(b *bench, id queue.ID) ([]byte, error) {
+	r, err := b.store.Content(b.ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	all, err := io.ReadAll(r)
+	return all, errors.Join(err, r.Close())
+}
+
 // compare looks at everything.
 func (w *model) compare(b *bench) {
 	b.Helper()
 	all := b.messages(queue.Filter{States: queue.States()})
-	if len(all) != len(w.messages) {
-		b.Fatalf("%d messages, want %d", len(all), len(w.messages))
+	listed := map[queue.ID]bool{}
+	for _, m := range all {
+		listed[m.ID] = true
 	}
+	for id := range w.messages {
+		if !listed[id] {
+			_, err := b.store.Message(b.ctx, id)
+			if !w.forget(b, id, err) {
+				b.Fatalf("%s is not listed", id)
+			}
+		}
+	}
+	if len(all)+len(w.forgotten) != len(w.messages) {
+		b.Fatalf("%d messages and %d forgotten, want %d", len(all), len(w.forgotten), len(w.messages))
+	}
+	stats, err := b.store.Stats(b.ctx)
+	b.must(err)
+	same(b, "account", stats.Account, w.account())
 	at := now().Add(time.Hour)
 	var due []queue.ID
 	for _, m := range all {
@@ -302,7 +377,12 @@ func (w *model) compare(b *bench) {
 		if m.Purged {
 			continue
 		}
-		body, ok := bytes.CutPrefix(b.content(m.ID), []byte(trace))
+		received, err := w.read(b, m.ID)
+		if w.forget(b, m.ID, err) { // since it was listed
+			continue
+		}
+		b.must(err)
+		body, ok := bytes.CutPrefix(received, []byte(trace))
 		if !ok || sha256.Sum256(body) != m.Digest {
 			b.Fatalf("%s has other content than was accepted", m.ID)
 		}
