@@ -321,7 +321,7 @@ func TestFullDiskGivesBack(t *testing.T) {
 					ids = append(ids, accept(t, s, benchAcceptance(t), make([]byte, size)))
 				}
 				deliver(t, s, ids[c.waiting:]...)
-				due := s.generations[0].standing().counters.DoneAt.Add(time.Hour)
+				due := row(t, s)[0].standing().counters.DoneAt.Add(time.Hour)
 				time.Sleep(time.Until(due) - 1)
 				leave(c.left << 20)
 				time.Sleep(1)
