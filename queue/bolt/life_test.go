@@ -23,7 +23,7 @@ func TestRandomLifeOverRestarts(t *testing.T) {
 				s = open(t, dir, o)
 				return s
 			})
-			if n := len(s.generations); (n > 1) != (o.GenerationSize > 0) {
+			if n := len(row(t, s)); (n > 1) != (o.GenerationSize > 0) {
 				t.Errorf("the store has %d files", n)
 			}
 		})
