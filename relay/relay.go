@@ -47,6 +47,8 @@ type Options struct {
 	Version string
 	Manager string       // socket of the service manager, as NOTIFY_SOCKET names it; "" is none
 	Log     *slog.Logger // default: nothing is logged
+	// Check reads a file of the store in a process of its own, see bolt.Options; nil is no check.
+	Check func(ctx context.Context, path string) error
 }
 
 // Relay is a relay that has opened its files and ports. Make it with Open.
@@ -54,6 +56,7 @@ type Relay struct {
 	config  configs.Config
 	log     *slog.Logger
 	version string
+	check   func(ctx context.Context, path string) error
 	manager manager
 
 	state     *state.File
@@ -72,7 +75,7 @@ type Relay struct {
 // Open opens files and ports, all or none. Nobody is answered before Run.
 // Close what was opened if Run is not called.
 func Open(o Options) (*Relay, error) {
-	r := &Relay{config: o.Config, log: o.Log, version: o.Version, manager: manager(o.Manager)}
+	r := &Relay{config: o.Config, log: o.Log, version: o.Version, check: o.Check, manager: manager(o.Manager)}
 	if r.log == nil {
 		r.log = slog.New(slog.DiscardHandler)
 	}

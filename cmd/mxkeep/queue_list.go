@@ -63,13 +63,17 @@ func (a *app) list(cmd *cobra.Command, request admin.ListRequest) error {
 }
 
 func listSummary(sum admin.Summary) string {
+	unread := ""
+	if sum.Damaged > 0 {
+		unread = fmt.Sprintf("  %s could not be read: mxkeep db check", messages(sum.Damaged))
+	}
 	if sum.Matching == 0 {
-		return fmt.Sprintf("No message matches (%s are kept here, %s).", messages(int(sum.Queued)), size(sum.QueuedBytes))
+		return fmt.Sprintf("No message matches (%s are kept here, %s).%s", messages(int(sum.Queued)), size(sum.QueuedBytes), unread)
 	}
 	words := fmt.Sprintf("%s of %s matching, %s (%s kept here, %s).", admin.Thousands(int64(sum.Shown)),
 		admin.Thousands(int64(sum.Matching)), size(sum.MatchingBytes), admin.Thousands(sum.Queued), size(sum.QueuedBytes))
 	if sum.Shown < sum.Matching {
 		words += "  More: --limit 0"
 	}
-	return words
+	return words + unread
 }

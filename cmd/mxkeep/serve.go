@@ -36,7 +36,7 @@ func newServe(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			r, err := relay.Open(relay.Options{Config: config, Version: version, Manager: a.env("NOTIFY_SOCKET"), Log: newLog(a.errs, config.Log)})
+			r, err := relay.Open(relay.Options{Config: config, Version: version, Manager: a.env("NOTIFY_SOCKET"), Log: newLog(a.errs, config.Log), Check: checkFile})
 			if err != nil {
 				return failure{whyNotStarted(err), "the relay cannot start: " + err.Error()}
 			}

@@ -74,7 +74,11 @@ type Options struct {
 	// last process did not end; 1 min. A negative one lets such leases run out by themselves.
 	Interrupted time.Duration
 	LockTimeout time.Duration // how long Open waits for another process to let go; 5 s
-	Log         *slog.Logger  // nil is silence
+	// Check reads the structure of a file that may be damaged, before it is opened,
+	// by calling CheckFile in a process of its own. It wraps ErrDamagedFile if the
+	// file must not be opened. nil is no check.
+	Check func(ctx context.Context, path string) error
+	Log   *slog.Logger // nil is silence
 
 	step func(string) // called between the steps of giving back
 }
@@ -118,6 +122,7 @@ type Store struct {
 	dir     string
 	options Options
 	lock    *os.File // the folder, locked
+	clean   bool     // the last stop was clean
 	space   space
 	buffers buffers
 	seq     atomic.Uint64 // of the last ledger line
@@ -136,6 +141,12 @@ type Store struct {
 	generations []*generation // oldest first; the last one takes new mail
 	gone        queue.Account // of generations that are not among them any more
 	closed      bool
+
+	closing sync.Mutex // held by those who change what is set aside, from beginning to end
+	asiding sync.Mutex // held while asides are read or written
+	asides  []*aside
+
+	checking sync.WaitGroup // of checkRest
 
 	layout  atomic.Uint64 // counts what makes readers look again: messages that have moved, generations that have gone
 	moving  sync.RWMutex  // held while messages count in two generations
@@ -158,7 +169,9 @@ var _ queue.Store = (*Store)(nil)
 var ErrFailed = errors.New("the store takes no further change")
 
 // Open opens the store in dir, or begins one. It fails if another process has
-// it open, or if a newer version has written it.
+// it open, or if a newer version has written it. Files that are damaged are set
+// aside, see Aside; after a stop that was not clean, those that were written
+// before it are checked first, and the others while the store is in use.
 func Open(dir string, o Options) (*Store, error) {
 	s := &Store{dir: dir, options: o.withDefaults(), wakes: map[string]chan struct{}{}, failed: make(chan struct{}),
 		looking: make(chan struct{}, 1), stopped: make(chan struct{})}
@@ -175,6 +188,7 @@ func Open(dir string, o Options) (*Store, error) {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop = stop
+	s.startCheckRest(ctx)
 	go s.giveBack(ctx)
 	return s, nil
 }
@@ -188,13 +202,12 @@ func (s *Store) openFiles() (err error) {
 	}
 	s.gone = s.ledger.books.Account
 	s.seq.Store(s.ledger.end())
-	if err := s.openGenerations(); err != nil {
-		return err
+	for _, step := range []func() error{s.takeMark, s.describeRest, s.forgetReturned, s.openGenerations, s.finishMoves, s.endLeases, s.noteAsides} {
+		if err := step(); err != nil {
+			return err
+		}
 	}
-	if err := s.finishMoves(); err != nil {
-		return err
-	}
-	return s.endLeases()
+	return nil
 }
 
 // removeUnfinished removes files that never held mail: a file gets its name when it is ready.
@@ -338,6 +351,7 @@ func (s *Store) fail(err error) error {
 func (s *Store) Close() error {
 	s.stop()
 	<-s.stopped
+	s.checking.Wait()
 	return s.closeFiles()
 }
 
@@ -359,6 +373,9 @@ func (s *Store) closeFiles() error {
 			errs = append(errs, err)
 		}
 		failpoint.Hit(failpoint.GenerationClosed)
+	}
+	if errors.Join(errs...) == nil && s.Err() == nil && len(s.generations) > 0 {
+		errs = append(errs, s.leaveClean())
 	}
 	if s.ledger != nil {
 		errs = append(errs, s.ledger.close())

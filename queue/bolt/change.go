@@ -1,7 +1,6 @@
 package bolt
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"time"
@@ -94,10 +93,11 @@ func (b *batch) claim(id queue.ID, at time.Time, lease time.Duration) (m queue.M
 	before, err := b.record(id)
 	switch {
 	case errors.Is(err, queue.ErrDamaged): // it must not keep others from being delivered
-		b.generation.store.options.Log.Error("record.damaged", "id", id, "error", err)
-		return m, false, b.unschedule(id)
-	case err != nil || !before.Due(at):
+		return m, false, b.mend(id, err)
+	case err != nil:
 		return m, false, err
+	case !before.Due(at):
+		return m, false, b.reschedule(before)
 	}
 	m, interrupted := before.Claimed(at, lease)
 	if interrupted != nil {
@@ -108,25 +108,6 @@ func (b *batch) claim(id queue.ID, at time.Time, lease time.Duration) (m queue.M
 	b.generation.store.leases.add(id)
 	failpoint.Hit(failpoint.StoreClaiming)
 	return m, true, b.replace(before, m)
-}
-
-// unschedule takes a message out of the due index whose record, which names
-// its place there, cannot be read.
-func (b *batch) unschedule(id queue.ID) error {
-	due := b.bucket(bucketDue)
-	var keys [][]byte // a cursor that deletes skips
-	c := due.Cursor()
-	for k, _ := c.First(); k != nil; k, _ = c.Next() {
-		if bytes.HasSuffix(k, []byte(id)) {
-			keys = append(keys, bytes.Clone(k))
-		}
-	}
-	for _, k := range keys {
-		if err := due.Delete(k); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // Settle writes the outcome of an attempt and its ledger line.

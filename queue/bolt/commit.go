@@ -114,7 +114,7 @@ func (g *generation) commit(changes []*change) error {
 	before := g.standing()
 	b := &batch{generation: g, now: *before, wakes: map[string]bool{}, opened: map[string]*bbolt.Bucket{}}
 	g.writing.Store(g.store.seq.Load() + 1)
-	err := g.db.Update(func(tx *bbolt.Tx) error {
+	err := g.update(func(tx *bbolt.Tx) error {
 		b.tx = tx
 		for _, c := range changes {
 			if c.err = c.apply(b); c.err != nil && !isOurs(c.err) {
@@ -127,6 +127,7 @@ func (g *generation) commit(changes []*change) error {
 		return g.store.fail(fmt.Errorf("%s: %w", g.name(), plain(err)))
 	}
 	g.now.Store(&b.now)
+	g.summarize()
 	g.writing.Store(0) // not after a failure: what the disk has is unknown
 	if before.phase() != b.now.phase() {
 		g.store.look()
@@ -139,7 +140,8 @@ func (g *generation) commit(changes []*change) error {
 
 // finish writes what every transaction writes.
 func (b *batch) finish() error {
-	b.now.size = b.tx.Size()
+	b.now.size, b.now.tx = b.tx.Size(), uint64(b.tx.ID())
+	b.now.counters.Tx = b.now.tx
 	before := b.generation.standing()
 	if b.now.counters.Done > before.counters.Done {
 		b.now.lastDone = now()

@@ -26,6 +26,10 @@ type counters struct {
 	Trash    pile                            `json:"trash"`            // deleted messages that can be brought back
 	Done     int64                           `json:"done"`             // all other messages
 	DoneAt   time.Time                       `json:"done_at,omitzero"` // when the first of them was
+
+	Damaged    int64  `json:"damaged,omitempty"`    // messages that are not final whose content is known to be damaged
+	Unreadable int64  `json:"unreadable,omitempty"` // messages whose record was found to be damaged
+	Tx         uint64 `json:"tx,omitempty"`         // the transaction that wrote them
 }
 
 type pile struct {
@@ -52,6 +56,9 @@ func (c *counters) count(m queue.Message, sign int64) {
 	case !state.Final():
 		c.Messages[state] += sign
 		c.Bytes += sign * m.Size
+		if m.Damaged {
+			c.Damaged += sign
+		}
 	case inTrash(m):
 		c.Trash.Messages += sign
 		c.Trash.Bytes += sign * m.Size
@@ -100,18 +107,10 @@ func unseal(raw []byte) ([]byte, error) {
 	return raw[recordHeader:], nil
 }
 
-// encodeTrace is nil for no trace.
-func encodeTrace(trace []byte) []byte {
-	if len(trace) == 0 {
-		return nil
-	}
-	return seal(trace)
-}
+// encodeTrace writes a trace also if it is empty: one that is missing is damage.
+func encodeTrace(trace []byte) []byte { return seal(trace) }
 
 func decodeTrace(id queue.ID, raw []byte) ([]byte, error) {
-	if raw == nil {
-		return nil, nil
-	}
 	trace, err := unseal(raw)
 	if err != nil {
 		return nil, fmt.Errorf("trace of %s: %w", id, err)
@@ -124,6 +123,9 @@ func encodeMessage(m queue.Message) []byte { return encode(m) }
 func decodeMessage(id queue.ID, raw []byte) (m queue.Message, err error) {
 	if err := decode(raw, &m); err != nil {
 		return queue.Message{}, fmt.Errorf("%s: %w", id, err)
+	}
+	if m.ID != id { // the key has no checksum
+		return queue.Message{}, fmt.Errorf("%s: record of %s: %w", id, m.ID, queue.ErrDamaged)
 	}
 	return m, nil
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -71,23 +72,31 @@ type generation struct {
 	lastID  queue.ID // given when the file was last written, as of opening
 
 	now     atomic.Pointer[standing]
-	writing atomic.Uint64 // 0, or ledger lines from this number on may be in the transaction that runs
-	users   atomic.Int64  // drafts and others that will write to it, and must not lose it
-	old     atomic.Bool   // there is a younger one
-	retired atomic.Bool   // it takes no further change and is about to go
-	again   time.Time     // not to be looked at before; for the one who gives back
+	doubt   atomic.Pointer[string] // why the file must be checked; nil if it need not be
+	writing atomic.Uint64          // 0, or ledger lines from this number on may be in the transaction that runs
+	users   atomic.Int64           // drafts and others that will write to it, and must not lose it
+	old     atomic.Bool            // there is a younger one
+	retired atomic.Bool            // it takes no further change and is about to go
+	again   time.Time              // not to be looked at before; for the one who gives back
 
 	sending   sync.RWMutex // held for writing by close alone
 	closed    bool
+	broken    bool // bbolt panicked: it may hold a lock for ever
+	opened    bool // and in use
+	checked   bool // before it was opened
 	changes   chan *change
 	committed chan struct{} // closed when the committer has ended
+
+	summarized time.Time  // by the committer
+	saving     sync.Mutex // held while the summary is written
 }
 
 // standing is what is known of a generation without reading its file.
 type standing struct {
 	counters   counters
 	ids        span
-	size       int64     // bytes in use
+	size       int64 // bytes in use
+	tx         uint64
 	lastSeq    uint64    // of its ledger lines
 	lastDone   time.Time // when a message was last done with, as far as is known since opening
 	smallSince time.Time // since when little of it is needed
@@ -168,16 +177,22 @@ func createFile(path string, options bbolt.Options, fill func(*bbolt.Tx) error) 
 	return syncFolder(filepath.Dir(path))
 }
 
-// openGeneration opens a file and starts its committer.
-func openGeneration(s *Store, number int) (*generation, error) {
+// openGeneration opens a file and starts its committer. It wraps ErrDamagedFile
+// for a file that is none of ours any more.
+func openGeneration(s *Store, number int) (_ *generation, err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if reason := recover(); reason != nil { // bbolt keeps the file; it gets another name
+			err = fmt.Errorf("%s: %w: %v", generationName(number), ErrDamagedFile, reason)
+		}
+	}()
 	g := &generation{store: s, number: number, changes: make(chan *change, maxBatch), committed: make(chan struct{})}
 	path := filepath.Join(s.dir, g.name())
 	if _, err := os.Stat(path); err != nil { // bbolt would make it
 		return nil, err
 	}
-	var err error
 	if g.db, err = bbolt.Open(path, 0o600, s.boltOptions()); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, plain(err))
+		return nil, fmt.Errorf("%s: %w", path, unusable(err))
 	}
 	err = g.db.View(g.load)
 	if err == nil {
@@ -186,35 +201,42 @@ func openGeneration(s *Store, number int) (*generation, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, errors.Join(plain(err), g.db.Close()))
 	}
+	g.opened = true
 	go g.commitAll()
 	return g, nil
+}
+
+// unusable says of an error of bbolt's Open whether the file is damaged.
+func unusable(err error) error {
+	for _, theirs := range []error{bolterrors.ErrInvalid, bolterrors.ErrVersionMismatch, bolterrors.ErrChecksum} {
+		if errors.Is(err, theirs) {
+			return fmt.Errorf("%w: %w", ErrDamagedFile, plain(err))
+		}
+	}
+	return plain(err)
+}
+
+// newerFormat refuses what a newer version has written.
+func newerFormat(path string, has int) error {
+	return fmt.Errorf("%s has format %d; this version reads format %d: use the version that wrote it, or a newer one", path, has, format)
 }
 
 // load reads what is known of the file without looking at its mail.
 func (g *generation) load(tx *bbolt.Tx) error {
 	meta := tx.Bucket(bucketMeta)
 	if meta == nil {
-		return errors.New("not a queue file")
+		return fmt.Errorf("%w: not a queue file", ErrDamagedFile)
 	}
-	if err := checkFormat(meta); err != nil {
-		return err
-	}
-	for _, name := range buckets() {
-		if tx.Bucket(name) == nil {
-			return fmt.Errorf("bucket %s is missing", name)
+	if f := meta.Get(keyFormat); len(f) == 1 && f[0] > format {
+		if _, known := readSummary(g.store.dir, g.number); !known { // a newer version would have written that as well
+			return newerFormat(g.name(), int(f[0]))
 		}
 	}
-	var err error
-	if g.created, err = time.Parse(time.RFC3339Nano, string(meta.Get(keyCreated))); err != nil {
-		return err
-	}
-	if last := string(meta.Get(keyLastID)); last != "" { // the first file begins without
-		if g.lastID, err = queue.ParseID(last); err != nil {
-			return err
-		}
+	if err := g.loadMeta(tx, meta); err != nil {
+		return fmt.Errorf("%w: %w", ErrDamagedFile, err)
 	}
 	opened := time.Now()
-	now := &standing{size: tx.Size(), lastDone: opened, smallSince: opened}
+	now := &standing{size: tx.Size(), tx: uint64(tx.ID()), lastDone: opened, smallSince: opened}
 	if k, _ := tx.Bucket(bucketLedger).Cursor().Last(); k != nil {
 		now.lastSeq = binary.BigEndian.Uint64(k)
 	}
@@ -225,14 +247,39 @@ func (g *generation) load(tx *bbolt.Tx) error {
 			now.ids = now.ids.with(queue.ID(first)).with(queue.ID(last))
 		}
 	}
-	now.counters, err = decodeCounters(tx.Bucket(bucketCounters).Get(keyAccount))
+	var err error
+	if now.counters, err = decodeCounters(tx.Bucket(bucketCounters).Get(keyAccount)); err != nil {
+		return fmt.Errorf("%w: %w", ErrDamagedFile, err)
+	}
 	g.now.Store(now)
+	return nil
+}
+
+func (g *generation) loadMeta(tx *bbolt.Tx, meta *bbolt.Bucket) (err error) {
+	if f := meta.Get(keyFormat); len(f) != 1 || f[0] != format {
+		return fmt.Errorf("its format is %v, not %d", f, format)
+	}
+	for _, name := range buckets() {
+		if tx.Bucket(name) == nil {
+			return fmt.Errorf("bucket %s is missing", name)
+		}
+	}
+	if g.created, err = time.Parse(time.RFC3339Nano, string(meta.Get(keyCreated))); err != nil {
+		return err
+	}
+	if last := string(meta.Get(keyLastID)); last != "" { // the first file begins without
+		g.lastID, err = queue.ParseID(last)
+	}
 	return err
 }
 
 func checkFormat(meta *bbolt.Bucket) error {
-	if f := meta.Get(keyFormat); len(f) != 1 || f[0] != format {
-		return fmt.Errorf("has format %d; this version reads format %d: use the version that wrote it, or a newer one", f, format)
+	f := meta.Get(keyFormat)
+	switch {
+	case len(f) == 1 && f[0] > format:
+		return newerFormat("it", int(f[0]))
+	case len(f) != 1 || f[0] != format:
+		return fmt.Errorf("its format is %v, not %d", f, format)
 	}
 	return nil
 }
@@ -244,7 +291,7 @@ func (g *generation) removeDrafts() error {
 	if err != nil || len(page) == 0 {
 		return err
 	}
-	err = g.db.Update(func(tx *bbolt.Tx) error {
+	err = g.update(func(tx *bbolt.Tx) error {
 		failpoint.Hit(failpoint.OpenDrafts)
 		for _, p := range page {
 			if err := removeContent(tx, queue.ID(p.key)); err != nil {
@@ -267,11 +314,23 @@ func (g *generation) removeDrafts() error {
 func (g *generation) isFull() bool { return g.standing().size >= g.store.options.GenerationSize }
 
 // view reads the file. No transaction may be open while a caller is busy.
-func (g *generation) view(read func(*bbolt.Tx) error) error {
-	err := plain(g.db.View(read))
+func (g *generation) view(read func(*bbolt.Tx) error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer g.guard(&err)
+	err = plain(g.db.View(read))
 	if errors.Is(err, queue.ErrClosed) {
 		return g.whyClosed()
 	}
+	return err
+}
+
+// update writes to the file.
+func (g *generation) update(write func(*bbolt.Tx) error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	g.broken = true // unless it comes back
+	defer g.guard(&err)
+	err = g.db.Update(write)
+	g.broken = false
 	return err
 }
 
@@ -342,6 +401,14 @@ func (g *generation) stop() {
 
 func (g *generation) close() error {
 	g.stop()
+	return g.closeFile()
+}
+
+// closeFile waits for the readers.
+func (g *generation) closeFile() error {
+	if g.broken {
+		return nil
+	}
 	return plain(g.db.Close())
 }
 
@@ -357,7 +424,7 @@ func plain(err error) error {
 		return errInUse
 	case isOurs(err):
 		return err
-	case errors.As(err, &number): // of the file system
+	case errors.As(err, &number), errors.Is(err, ErrDamagedFile): // of the file system, or of ours
 		return err
 	}
 	text := err.Error()
@@ -372,6 +439,9 @@ func plain(err error) error {
 // isOurs reports whether a caller can decide on the error: such an error of
 // one change does not fail the others of its transaction.
 func isOurs(err error) bool {
+	if errors.Is(err, ErrDamagedFile) {
+		return false
+	}
 	for _, known := range []error{queue.ErrNotFound, queue.ErrStale, queue.ErrExists, queue.ErrState, queue.ErrDamaged, queue.ErrClosed, errMoved} {
 		if errors.Is(err, known) {
 			return true

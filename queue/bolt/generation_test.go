@@ -245,22 +245,18 @@ func TestOpenRefuses(t *testing.T) {
 		damage func(t *testing.T, path string)
 		says   string
 	}{
-		{"a newer format", put(bucketMeta, keyFormat, []byte{format + 1}), "this version reads format 1"},
-		{"no format", put(bucketMeta, keyFormat, nil), "this version reads format 1"},
-		{"a wrong instant of creation", put(bucketMeta, keyCreated, []byte("yesterday")), "yesterday"},
-		{"a wrong last ID", put(bucketMeta, keyLastID, []byte("last")), "last"},
-		{"damaged counters", put(bucketCounters, keyAccount, []byte("none")), "counters"},
-		{"another database", func(t *testing.T, path string) {
-			edit(t, path, func(tx *bbolt.Tx) error { return tx.DeleteBucket(bucketMeta) })
-		}, "not a queue file"},
-		{"a missing bucket", func(t *testing.T, path string) {
-			edit(t, path, func(tx *bbolt.Tx) error { return tx.DeleteBucket(bucketDue) })
-		}, "bucket due is missing"},
-		{"no database", func(t *testing.T, path string) {
-			if err := os.WriteFile(path, bytes.Repeat([]byte("text"), 10_000), 0o600); err != nil {
+		{"a newer format", func(t *testing.T, path string) {
+			put(bucketMeta, keyFormat, []byte{format + 1})(t, path)
+			newer := summary{Format: format + 1}
+			if err := writeJSON(strings.TrimSuffix(path, ".db")+".json", newer, (*os.File).Sync); err != nil {
 				t.Fatal(err)
 			}
-		}, "invalid database"},
+		}, "has format 2; this version reads format 1: use the version that wrote it"},
+		{"a newer format of what is set aside", func(t *testing.T, path string) {
+			if err := writeJSON(path+asideInfix+"20260122T193000Z.json", aside{Format: format + 1}, (*os.File).Sync); err != nil {
+				t.Fatal(err)
+			}
+		}, "has format 2"},
 		{"a name that is no generation's", func(t *testing.T, path string) {
 			if err := os.Rename(path, filepath.Join(filepath.Dir(path), "gen-1.db")); err != nil {
 				t.Fatal(err)
@@ -270,7 +266,7 @@ func TestOpenRefuses(t *testing.T) {
 			if err := errors.Join(os.Remove(path), os.Mkdir(path, 0o700)); err != nil {
 				t.Fatal(err)
 			}
-		}, "is a directory"},
+		}, "not a regular file"},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
 			dir := t.TempDir()

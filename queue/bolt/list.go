@@ -191,11 +191,27 @@ func (s *Store) Due(ctx context.Context, upstream string, now time.Time) iter.Se
 			if err == nil {
 				summary, err = decodeSummary(p.key, p.value)
 			}
+			if errors.Is(err, queue.ErrDamaged) { // it must not keep others from being delivered
+				s.options.Log.Error("schedule.damaged", "error", err)
+				if summary, err = s.summarize(ctx, p.key); errors.Is(err, queue.ErrNotFound) || errors.Is(err, queue.ErrDamaged) {
+					continue
+				}
+			}
 			if !yield(summary, err) || err != nil {
 				return
 			}
 		}
 	}
+}
+
+// summarize makes the summary that a due key should have had from its message.
+func (s *Store) summarize(ctx context.Context, key []byte) (queue.Summary, error) {
+	id, err := queue.ParseID(string(key[max(0, len(key)-idSize):]))
+	if err != nil {
+		return queue.Summary{}, queue.ErrNotFound
+	}
+	m, err := s.Message(ctx, id)
+	return queue.Summarize(m), err
 }
 
 // Message returns one message.
@@ -220,13 +236,13 @@ func (s *Store) Messages(ctx context.Context, f queue.Filter) iter.Seq2[queue.Me
 	return func(yield func(queue.Message, error) bool) {
 		found := 0
 		for m, err := range s.candidates(ctx, f) {
-			if err == nil && !f.Match(m, time.Now()) {
+			switch {
+			case err == nil && !f.Match(m, time.Now()):
 				continue
+			case err == nil:
+				found++
 			}
-			if !yield(m, err) || err != nil {
-				return
-			}
-			if found++; found == f.Limit {
+			if !yield(m, err) || err != nil && !errors.Is(err, queue.ErrDamaged) || found == f.Limit && f.Limit > 0 {
 				return
 			}
 		}

@@ -223,8 +223,8 @@ func (s *Store) retire(ctx context.Context, g *generation) error {
 	}
 	s.options.step("absorbed")
 	s.forget(g)
-	if err := g.db.Close(); err != nil {
-		return plain(err)
+	if err := g.closeFile(); err != nil {
+		return err
 	}
 	if err := s.removeFile(g.number); err != nil {
 		return err
@@ -327,6 +327,9 @@ func (s *Store) forget(g *generation) {
 
 // removeFile removes the file of a generation.
 func (s *Store) removeFile(number int) error {
+	if err := forgetSummary(s.dir, number); err != nil {
+		return err
+	}
 	if err := os.Remove(filepath.Join(s.dir, generationName(number))); err != nil {
 		return err
 	}

@@ -44,7 +44,7 @@ func amend(t testing.TB, s *Store, id queue.ID, event queue.Event) {
 // files lists the names of a store's files by kind.
 func files(t testing.TB, dir, kind string) (names []string) {
 	t.Helper()
-	paths, err := filepath.Glob(filepath.Join(dir, kind+"*"))
+	paths, err := filepath.Glob(filepath.Join(dir, kind+"*.db"))
 	if err != nil {
 		t.Fatal(err)
 	}

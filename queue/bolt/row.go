@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"time"
 
@@ -16,6 +17,7 @@ func (s *Store) openGenerations() error {
 	if err != nil {
 		return err
 	}
+	doubts := map[int]string{}
 	for _, n := range numbers {
 		if n == s.ledger.books.Retired { // the process ended before it was removed
 			if err := s.removeFile(n); err != nil {
@@ -23,22 +25,54 @@ func (s *Store) openGenerations() error {
 			}
 			continue
 		}
-		g, err := openGeneration(s, n)
-		if err != nil {
+		if doubts[n], err = s.openOrSetAside(n); err != nil {
 			return err
 		}
-		s.append(g)
-		s.lastID = max(s.lastID, g.lastID, g.standing().ids.last)
-		s.seq.Store(max(s.seq.Load(), g.standing().lastSeq))
 	}
-	if len(s.generations) > 0 {
+	if err := errors.Join(s.findMissing(), s.loadAsides(doubts)); err != nil {
+		return err
+	}
+	if n := len(s.generations); n > 0 && s.generations[n-1].number == numbers[len(numbers)-1] {
 		return nil
 	}
-	g, err := s.beginGeneration(s.ledger.books.Highest + 1)
+	g, err := s.beginGeneration(s.nextNumber())
 	if err == nil {
 		s.append(g)
 	}
 	return err
+}
+
+// openOrSetAside opens a file, or sets it aside if it is damaged. doubt is why
+// the last transaction may be missing of one that can be used.
+func (s *Store) openOrSetAside(number int) (doubt string, err error) {
+	found, err := s.inspect(number)
+	var g *generation
+	if err == nil {
+		g, err = openGeneration(s, number)
+	}
+	if errors.Is(err, ErrDamagedFile) {
+		return "", s.setAside(number, err)
+	}
+	if err != nil {
+		return "", err
+	}
+	g.checked = found.checked
+	s.append(g)
+	s.lastID = max(s.lastID, g.lastID, g.standing().ids.last)
+	s.seq.Store(max(s.seq.Load(), g.standing().lastSeq))
+	return found.doubt, nil
+}
+
+// nextNumber is greater than that of every file there was.
+func (s *Store) nextNumber() int {
+	last := s.ledger.books.Highest
+	for _, g := range s.generations {
+		last = max(last, g.number)
+	}
+	for _, a := range s.asides {
+		last = max(last, numberOf(a.Name))
+	}
+	return last + 1
 }
 
 // append adds the youngest generation.
@@ -109,6 +143,7 @@ func (s *Store) succeed(g *generation) error {
 	if err != nil {
 		return s.fail(fmt.Errorf("begin generation %d: %w", g.number+1, err))
 	}
+	g.save(g.summary(), (*os.File).Sync) // it is complete
 	s.rotation.Lock()
 	if !s.closed {
 		s.append(next)

@@ -22,7 +22,7 @@ func (s *Store) Ledger(ctx context.Context, f queue.LedgerFilter) iter.Seq2[queu
 			if err == nil && !f.Match(e) {
 				return true
 			}
-			r.left = !yield(e, err) || err != nil
+			r.left = !yield(e, err) || err != nil && !errors.Is(err, queue.ErrDamaged)
 			return !r.left
 		}
 		for {

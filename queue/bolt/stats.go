@@ -37,6 +37,8 @@ func (s *Store) Stats(ctx context.Context) (queue.Stats, error) {
 			}
 		}
 		stats.Bytes += c.Bytes
+		stats.Damaged += c.Damaged
+		stats.Unreadable += c.Unreadable
 		used, err := diskUsed(filepath.Join(s.dir, g.name()))
 		if err != nil && !g.retired.Load() {
 			return queue.Stats{}, err
@@ -48,6 +50,16 @@ func (s *Store) Stats(ctx context.Context) (queue.Stats, error) {
 		}
 		if first != "" && (oldest == "" || first < oldest) {
 			oldest = first
+		}
+	}
+	asides, err := s.Aside(ctx)
+	if err != nil {
+		return queue.Stats{}, err
+	}
+	for _, a := range asides {
+		add(&stats.Account, a.Account)
+		if a.Open() {
+			stats.Aside = append(stats.Aside, a)
 		}
 	}
 	free, err := s.space.free(time.Now())

@@ -283,7 +283,7 @@ func Balanced(t *testing.T, s queue.Store) {
 	}
 	account := queue.Account{Passed: stats.Account.Passed, SetAside: stats.Account.SetAside, Accepted: stats.Account.SetAside}
 	states := map[queue.State]int64{}
-	var size int64
+	var size, damaged int64
 	var oldest time.Time
 	for m, err := range s.Messages(t.Context(), queue.Filter{States: queue.States()}) {
 		if err != nil {
@@ -296,6 +296,9 @@ func Balanced(t *testing.T, s queue.Store) {
 		if state := m.State(); !state.Final() {
 			states[state]++
 			size += m.Size
+			if m.Damaged {
+				damaged++
+			}
 			if oldest.IsZero() {
 				oldest = m.AcceptedAt
 			}
@@ -305,8 +308,8 @@ func Balanced(t *testing.T, s queue.Store) {
 	if account.Accepted < stats.Account.Accepted {
 		account = withForgotten(t, s, account, stats.Account)
 	}
-	if account != stats.Account || !maps.Equal(states, stats.Messages) || size != stats.Bytes || !oldest.Equal(stats.Oldest) {
-		t.Fatalf("the counters say %+v\nbut the messages %+v %v, %d bytes, oldest %v", stats, account, states, size, oldest)
+	if account != stats.Account || !maps.Equal(states, stats.Messages) || size != stats.Bytes || damaged != stats.Damaged || !oldest.Equal(stats.Oldest) {
+		t.Fatalf("the counters say %+v\nbut the messages %+v %v, %d bytes, %d damaged, oldest %v", stats, account, states, size, damaged, oldest)
 	}
 }
 

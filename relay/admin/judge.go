@@ -56,9 +56,7 @@ func troubles(st *Status) (found []string) {
 	if st.Account == nil {
 		return found // that it cannot be read is known
 	}
-	if n := st.Account.SetAside; n > 0 {
-		found = append(found, fmt.Sprintf("DAMAGED: %s set aside.", count(n, "recipient")))
-	}
+	found = append(found, damage(st)...)
 	if n := st.Account.Missing; n != 0 {
 		found = append(found, fmt.Sprintf("The account is off by %s.", count(n, "recipient")))
 	}

@@ -30,6 +30,7 @@ type Status struct {
 	Queue       *QueueStatus     `json:"queue"`    // null if the store cannot be read
 	Account     *Account         `json:"account"`  // null if the store cannot be read
 	Inbound     InboundStatus    `json:"inbound"`
+	Aside       []Aside          `json:"aside"` // what was set aside and is not closed
 }
 
 // Todo is something for a person to do.
@@ -110,6 +111,8 @@ type QueueStatus struct {
 	DiskFree        int64            `json:"disk_free_bytes"`
 	InPerMinute     *float64         `json:"messages_in_per_minute"`    // null before it is known
 	OutPerMinute    *float64         `json:"recipients_out_per_minute"` // null before it is known
+	Damaged         int64            `json:"damaged_messages"`          // held: their content differs from what was received
+	Unreadable      int64            `json:"unreadable_messages"`       // without a record that can be read
 	RoomSeconds     *float64         `json:"room_for_seconds"`          // until the disk is full at this rate; null if it does not fill
 }
 
@@ -141,7 +144,7 @@ type InboundStatus struct {
 func (s *Server) Status(ctx context.Context) Status {
 	now := time.Now()
 	st := Status{Schema: SchemaStatus, At: Time{now}, StartedAt: Time{s.options.Started}, Version: s.options.Version,
-		Ready: true, Upstreams: []UpstreamStatus{}, Stranded: []string{}, Trouble: []string{}, Todo: []Todo{}}
+		Ready: true, Upstreams: []UpstreamStatus{}, Stranded: []string{}, Trouble: []string{}, Todo: []Todo{}, Aside: []Aside{}}
 	if err := s.options.Ready(); err != nil {
 		st.Ready, st.NotReady = false, err.Error()
 	}
@@ -154,6 +157,9 @@ func (s *Server) Status(ctx context.Context) Status {
 		st.Trouble = append(st.Trouble, "The store cannot be read: "+err.Error()+".")
 	} else {
 		st.Account = account(stats.Account)
+		for _, a := range stats.Aside {
+			st.Aside = append(st.Aside, describeAside(a))
+		}
 		st.Queue = s.queueStatus(ctx, stats)
 		st.Stranded = append(st.Stranded, s.stranded(ctx)...)
 	}
@@ -178,14 +184,14 @@ func (s *Server) getStatus(r *http.Request) (any, error) { return s.Status(r.Con
 
 func (s *Server) queueStatus(ctx context.Context, stats queue.Stats) *QueueStatus {
 	q := &QueueStatus{Bytes: stats.Bytes, ByState: map[string]int64{}, OldestAt: Time{stats.Oldest},
-		DiskUsed: stats.DiskUsed, DiskFree: stats.DiskFree}
+		DiskUsed: stats.DiskUsed, DiskFree: stats.DiskFree, Damaged: stats.Damaged, Unreadable: stats.Unreadable}
 	for _, state := range queue.States() {
 		if !state.Final() {
 			q.ByState[state.String()] = stats.Messages[state]
 			q.Messages += stats.Messages[state]
 		}
 	}
-	for m, err := range s.options.Store.Messages(ctx, queue.Filter{Limit: 1}) {
+	for m, err := range readable(s.options.Store.Messages(ctx, queue.Filter{Limit: 1})) {
 		if err == nil { // a store that cannot be read is shown by its Stats
 			q.OldestExpiresAt = Time{m.Expires(time.Now())}
 		}

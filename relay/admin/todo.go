@@ -18,9 +18,7 @@ func todo(st *Status) (list []Todo) {
 	if st.Queue == nil {
 		return append(list, Todo{"The store cannot be read: see the log. A restart checks the files.", theLog})
 	}
-	if st.Account.SetAside > 0 || st.Account.Missing != 0 {
-		list = append(list, Todo{"Mail was damaged or is not accounted for: see the log.", theLog})
-	}
+	list = append(list, damageTodo(st)...)
 	if fills(st) && st.Inbound.Refusing == "" {
 		list = append(list, Todo{fmt.Sprintf("The disk of the store is full in about %s at this rate: make room. After that senders get a temporary reply and keep their mail.",
 			count(int64(Duration(*st.Queue.RoomSeconds)/time.Hour)+1, "hour")), ""})
