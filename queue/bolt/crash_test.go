@@ -14,7 +14,7 @@ import (
 )
 
 // copyFiles copies an open store as it is on disk. Nothing may be written meanwhile.
-func copyFiles(t *testing.T, from, to string) {
+func copyFiles(t queuetest.T, from, to string) {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(from, "*"))
 	if err != nil || len(files) == 0 {

@@ -217,26 +217,6 @@ func TestDoneWhileItsContentMoves(t *testing.T) {
 	})
 }
 
-// TestRandomLifeWhileGivingBack is a life in which nothing stays where it was.
-func TestRandomLifeWhileGivingBack(t *testing.T) {
-	t.Run("open", func(t *testing.T) {
-		s := open(t, t.TempDir(), restless())
-		queuetest.Live(t, 400, func() queue.Store { return s })
-		wantGone(t, s)
-	})
-	t.Run("restarted", func(t *testing.T) {
-		dir := t.TempDir()
-		s := open(t, dir, restless())
-		queuetest.Live(t, 200, func() queue.Store {
-			if err := s.Close(); err != nil {
-				t.Fatal(err)
-			}
-			s = open(t, dir, restless())
-			return s
-		})
-	})
-}
-
 // wantGone wants some of the files that were begun to have gone.
 func wantGone(t *testing.T, s *Store) {
 	t.Helper()

@@ -21,11 +21,30 @@ const (
 	lease    = time.Hour
 )
 
+// T is what the tests of a store need: a *testing.T, or the *rapid.T of one of
+// many lives.
+type T interface {
+	Helper()
+	Context() context.Context
+	Logf(format string, args ...any)
+	Error(args ...any)
+	Errorf(format string, args ...any)
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+	Failed() bool
+}
+
 // bench is one store under test. Each of its acts also checks the account.
 type bench struct {
-	*testing.T
+	T
 	store queue.Store
 	ctx   context.Context
+}
+
+// Run runs a part of a rule as a test of its own.
+func (b *bench) Run(name string, part func(*testing.T)) {
+	b.Helper()
+	b.T.(*testing.T).Run(name, part)
 }
 
 func newBench(t *testing.T, open func(t *testing.T) queue.Store) *bench {
@@ -272,7 +291,7 @@ func (b *bench) balanced() {
 // Balanced fails the test if an accepted recipient has no state, or if the
 // store's counters differ from a count of its messages. Final messages that the
 // store has forgotten are counted in the ledger. Nothing may change meanwhile.
-func Balanced(t *testing.T, s queue.Store) {
+func Balanced(t T, s queue.Store) {
 	t.Helper()
 	stats, err := s.Stats(t.Context())
 	if err != nil {
@@ -315,7 +334,7 @@ func Balanced(t *testing.T, s queue.Store) {
 
 // withForgotten adds to the account of the messages what the ledger says was
 // accepted, in the final states in which the counters have more.
-func withForgotten(t *testing.T, s queue.Store, account, counters queue.Account) queue.Account {
+func withForgotten(t T, s queue.Store, account, counters queue.Account) queue.Account {
 	t.Helper()
 	account.Accepted = account.SetAside
 	for e, err := range s.Ledger(t.Context(), queue.LedgerFilter{Events: []queue.Event{queue.Accepted}}) {
