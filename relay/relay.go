@@ -137,7 +137,7 @@ func (r *Relay) listen() error {
 	for _, p := range r.primaries {
 		upstreams = append(upstreams, p.shown())
 	}
-	r.admin = admin.New(admin.Options{Store: r.store, Upstreams: upstreams, Former: r.former(), Inbound: r.intake.shown(),
+	r.admin = admin.New(admin.Options{Store: r.store, Files: r.store, Upstreams: upstreams, Former: r.former(), Inbound: r.intake.shown(),
 		Keep: keep(r.config), Version: r.version, Started: time.Now(), Ready: r.ready})
 	return nil
 }
