@@ -87,7 +87,7 @@ func TestMissingChunkIsFound(t *testing.T) {
 	for number := range 3 {
 		s := open(t, t.TempDir(), Options{})
 		id := accept(t, s, benchAcceptance(t), make([]byte, 2*chunkSize+5))
-		err := s.generations[0].db.Update(func(tx *bbolt.Tx) error {
+		err := row(t, s)[0].db.Update(func(tx *bbolt.Tx) error {
 			return tx.Bucket(bucketContent).DeleteBucket(chunkKey(id, number))
 		})
 		if err != nil {

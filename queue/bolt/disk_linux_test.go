@@ -26,7 +26,7 @@ func healDisk(t *testing.T, s *Store) { t.Helper(); reopenFile(t, s, syscall.O_R
 // reopenFile puts another description in the place of the youngest file's.
 func reopenFile(t *testing.T, s *Store, flags int) {
 	t.Helper()
-	if err := reopened(filepath.Join(s.dir, s.generations[len(s.generations)-1].name()), flags); err != nil {
+	if err := reopened(filepath.Join(s.dir, row(t, s)[len(row(t, s))-1].name()), flags); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -229,7 +229,7 @@ func TestNoNextFile(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir, Options{GenerationSize: 1})
 	id := acceptOne(t, s)
-	if err := os.Mkdir(filepath.Join(dir, generationName(len(s.generations)+1)+unfinishedSuffix), 0o700); err != nil {
+	if err := os.Mkdir(filepath.Join(dir, generationName(len(row(t, s))+1)+unfinishedSuffix), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {

@@ -25,10 +25,10 @@ func TestNextFileBySize(t *testing.T) {
 	for range 40 {
 		accept(t, s, benchAcceptance(t), make([]byte, 100<<10))
 	}
-	if n := len(s.generations); n < 4 || n > 6 {
+	if n := len(row(t, s)); n < 4 || n > 6 {
 		t.Errorf("4 MB are in %d files of 1 MiB", n)
 	}
-	for _, g := range s.generations[:len(s.generations)-1] {
+	for _, g := range row(t, s)[:len(row(t, s))-1] {
 		// A transaction may go beyond the size, but no other follows.
 		if size := g.standing().size; size < 1<<20 || size > 2<<20 {
 			t.Errorf("%s has %d bytes in use", g.name(), size)
@@ -43,25 +43,25 @@ func TestNextFileByAge(t *testing.T) {
 		first := acceptOne(t, s)
 		time.Sleep(10 * time.Hour)
 		second := acceptOne(t, s)
-		if len(s.generations) != 1 {
+		if len(row(t, s)) != 1 {
 			t.Fatal("a file was followed by the next one although all of its mail waits")
 		}
 		deliver(t, s, first)
 		time.Sleep(time.Hour - time.Nanosecond)
 		synctest.Wait()
-		if len(s.generations) != 1 {
-			t.Errorf("%d files before the hour", len(s.generations))
+		if len(row(t, s)) != 1 {
+			t.Errorf("%d files before the hour", len(row(t, s)))
 		}
 		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		third := acceptOne(t, s)
-		if len(s.generations) != 2 || !s.generations[0].standing().ids.contains(second) || !s.generations[1].standing().ids.contains(third) {
-			t.Fatalf("%d files after the hour", len(s.generations))
+		if len(row(t, s)) != 2 || !row(t, s)[0].standing().ids.contains(second) || !row(t, s)[1].standing().ids.contains(third) {
+			t.Fatalf("%d files after the hour", len(row(t, s)))
 		}
 		if err := early.Commit(t.Context(), benchAcceptance(t)); err != nil {
 			t.Fatal(err)
 		}
-		if !s.generations[0].standing().ids.contains(early.ID()) {
+		if !row(t, s)[0].standing().ids.contains(early.ID()) {
 			t.Error("a record is in another file than its content")
 		}
 		queuetest.Balanced(t, s)
@@ -179,18 +179,20 @@ func ledgerOf(t *testing.T, s *Store, ids []queue.ID) string {
 func TestYoungerFileWins(t *testing.T) {
 	s := open(t, t.TempDir(), Options{})
 	id := acceptOne(t, s)
-	old := s.generations[0]
+	old := row(t, s)[0]
 	next, err := s.beginGeneration(2)
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.rotation.Lock()
 	s.append(next)
+	s.rotation.Unlock()
 	m, err := s.Message(t.Context(), id)
 	if err != nil {
 		t.Fatal(err)
 	}
 	m.Held = "moved"
-	err = s.generations[1].do(t.Context(), func(b *batch) error {
+	err = row(t, s)[1].do(t.Context(), func(b *batch) error {
 		b.now.ids = b.now.ids.with(id)
 		return b.bucket(bucketLive).Put([]byte(id), encodeMessage(m))
 	})
@@ -225,7 +227,7 @@ func TestManyBeginTheNextFileOnce(t *testing.T) {
 	}
 	group.Wait()
 	queuetest.Balanced(t, s)
-	for i, g := range s.generations {
+	for i, g := range row(t, s) {
 		if g.number != i+1 {
 			t.Errorf("file %d has number %d", i, g.number)
 		}

@@ -157,11 +157,11 @@ func (m *mixture) checkEnd(t *testing.T, s *Store) {
 	for id := range m.kept {
 		size += int64(len(m.content[id]))
 	}
-	for _, g := range s.generations {
+	for _, g := range row(t, s) {
 		used += g.standing().size
 	}
 	if used > 2*size+1<<20 { // the room of what a crash cut short is free within the file
-		t.Errorf("%d files have %d bytes for %d of content", len(s.generations), used, size)
+		t.Errorf("%d files have %d bytes for %d of content", len(row(t, s)), used, size)
 	}
 }
 

@@ -17,14 +17,15 @@ import (
 func TestFailedDiskWhileGivingBack(t *testing.T) {
 	template := t.TempDir()
 	m := mixedFiles(t, template)
-	broken := map[string]func(t *testing.T, s *Store) error{
-		"the oldest generation": func(t *testing.T, s *Store) error { return readOnly(filepath.Join(s.dir, s.generations[0].name())) },
-		"the youngest generation": func(t *testing.T, s *Store) error {
-			return readOnly(filepath.Join(s.dir, s.generations[len(s.generations)-1].name()))
+	broken := map[string]func(t *testing.T, dir string) error{
+		"the oldest generation": func(t *testing.T, dir string) error { return readOnly(dir, files(t, dir, "gen-")[0]) },
+		"the youngest generation": func(t *testing.T, dir string) error {
+			names := files(t, dir, "gen-")
+			return readOnly(dir, names[len(names)-1])
 		},
-		"the ledger": func(t *testing.T, s *Store) error { return readOnly(filepath.Join(s.dir, "ledger-000001-20000101.db")) },
-		"the folder": func(t *testing.T, s *Store) error { // a file that cannot be removed
-			path := filepath.Join(s.dir, s.generations[0].name())
+		"the ledger": func(_ *testing.T, dir string) error { return readOnly(dir, "ledger-000001-20000101.db") },
+		"the folder": func(t *testing.T, dir string) error { // a file that cannot be removed
+			path := filepath.Join(dir, files(t, dir, "gen-")[0])
 			return errors.Join(os.Rename(path, path+".away"), os.Mkdir(path, 0o700), os.WriteFile(filepath.Join(path, "x"), nil, 0o600))
 		},
 	}
@@ -48,18 +49,17 @@ func TestFailedDiskWhileGivingBack(t *testing.T) {
 					dir := t.TempDir()
 					copyFiles(t, template, dir)
 					steps := 0
-					var s *Store
 					watched := mixedOptions()
 					watched.step = func(string) {
 						if steps++; steps != after {
 							return
 						}
-						if err := act(t, s); err != nil && !errors.Is(err, os.ErrNotExist) {
+						if err := act(t, dir); err != nil && !errors.Is(err, os.ErrNotExist) {
 							t.Error(err)
 						}
 					}
-					var err error
-					if s, err = Open(dir, watched); err != nil {
+					s, err := Open(dir, watched)
+					if err != nil {
 						t.Fatal(err)
 					}
 					time.Sleep(3 * time.Hour)
@@ -93,4 +93,4 @@ func TestFailedDiskWhileGivingBack(t *testing.T) {
 }
 
 // readOnly makes every later write to an open file fail.
-func readOnly(path string) error { return reopened(path, syscall.O_RDONLY) }
+func readOnly(dir, name string) error { return reopened(filepath.Join(dir, name), syscall.O_RDONLY) }

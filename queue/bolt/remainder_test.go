@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/iotest"
 	"testing/synctest"
@@ -37,12 +38,12 @@ func TestHeldMailPinsNothing(t *testing.T) {
 			deliver(t, s, secret)
 			time.Sleep(time.Hour)
 			synctest.Wait()
-			for _, g := range s.generations {
+			for _, g := range row(t, s) {
 				if chunk, err := g.chunk(secret, 0, nil); len(chunk) > 0 || err != nil {
 					t.Fatalf("after an hour %s has %q, %v", g.name(), chunk, err)
 				}
 			}
-			if n := len(s.generations); n > 1 {
+			if n := len(row(t, s)); n > 1 {
 				t.Errorf("%d files", n)
 			}
 		}
@@ -153,7 +154,7 @@ func TestDamageStays(t *testing.T) {
 		s := open(t, dir, Options{})
 		damaged, hollow, held := acceptOne(t, s), accept(t, s, benchAcceptance(t), make([]byte, 3*chunkSize)), acceptOne(t, s)
 		deliver(t, s, acceptOne(t, s))
-		if err := s.generations[0].db.Update(func(tx *bbolt.Tx) error {
+		if err := row(t, s)[0].db.Update(func(tx *bbolt.Tx) error {
 			return errors.Join(tx.Bucket(bucketLive).Put([]byte(damaged), []byte("damaged")), tx.Bucket(bucketContent).DeleteBucket(chunkKey(hollow, 1)))
 		}); err != nil {
 			t.Fatal(err)
@@ -175,7 +176,7 @@ func TestDamageStays(t *testing.T) {
 			t.Errorf("hollow: %v", err)
 		}
 		for number, want := range []int{chunkSize, 0, chunkSize} {
-			if chunk, err := s.generations[1].chunk(hollow, number, nil); len(chunk) != want || err != nil {
+			if chunk, err := row(t, s)[1].chunk(hollow, number, nil); len(chunk) != want || err != nil {
 				t.Errorf("chunk %d has %d bytes, %v", number, len(chunk), err)
 			}
 		}
@@ -188,21 +189,23 @@ func TestDamageStays(t *testing.T) {
 // TestDoneWhileItsContentMoves settles a message between the copy of its
 // content and that of its record.
 func TestDoneWhileItsContentMoves(t *testing.T) {
-	var s *Store
-	var id queue.ID
+	var settle atomic.Pointer[func()] // once
 	step := func(name string) {
-		if name != "content" || id == "" {
-			return
+		if act := settle.Load(); name == "content" && act != nil {
+			settle.Store(nil)
+			(*act)()
 		}
-		if err := s.Settle(context.Background(), queue.Settlement{ID: id, Attempt: 1, Results: map[int]queue.Result{0: {Action: queue.Delivered}}}); err != nil {
-			t.Error(err)
-		}
-		id = ""
 	}
 	synctest.Test(t, func(t *testing.T) {
-		s = open(t, t.TempDir(), Options{step: step})
+		s := open(t, t.TempDir(), Options{step: step})
 		deliver(t, s, acceptOne(t, s))
-		id = claimedOne(t, s)
+		id := claimedOne(t, s)
+		act := func() {
+			if err := s.Settle(context.Background(), queue.Settlement{ID: id, Attempt: 1, Results: map[int]queue.Result{0: {Action: queue.Delivered}}}); err != nil {
+				t.Error(err)
+			}
+		}
+		settle.Store(&act)
 		time.Sleep(2 * time.Hour)
 		synctest.Wait()
 		for _, bucket := range [][]byte{bucketContent, bucketDrafts, bucketTraces, bucketLive} {
@@ -218,7 +221,7 @@ func TestDoneWhileItsContentMoves(t *testing.T) {
 func wantGone(t *testing.T, s *Store) {
 	t.Helper()
 	names := files(t, s.dir, "gen-")
-	if last := s.generations[len(s.generations)-1].number; len(names) > last-3 {
+	if last := row(t, s)[len(row(t, s))-1].number; len(names) > last-3 {
 		t.Errorf("of %d files there are still %s", last, names)
 	}
 }

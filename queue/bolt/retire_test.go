@@ -321,10 +321,10 @@ func TestFullDiskGivesBack(t *testing.T) {
 					ids = append(ids, accept(t, s, benchAcceptance(t), make([]byte, size)))
 				}
 				deliver(t, s, ids[c.waiting:]...)
-				due := s.generations[0].standing().counters.DoneAt.Add(time.Hour)
+				due := row(t, s)[0].standing().counters.DoneAt.Add(time.Hour)
 				time.Sleep(time.Until(due) - 1)
 				leave(c.left << 20)
-				time.Sleep(1)
+				time.Sleep(time.Nanosecond)
 				synctest.Wait()
 				if gone := !slices.Contains(files(t, dir, "gen-"), generationName(1)); gone != c.goes {
 					t.Errorf("gone: %t", gone)

@@ -77,7 +77,7 @@ func TestFullDisk(t *testing.T) {
 	s := open(t, t.TempDir(), Options{GenerationSize: 1})
 	known := acceptOne(t, s)
 	small, large := draftOf(t, s, []byte("small")), draftOf(t, s, make([]byte, chunkSize))
-	files := len(s.generations)
+	files := len(row(t, s))
 	s.space.min = math.MaxUint64
 	if _, err := s.Create(t.Context()); !errors.Is(err, queue.ErrFull) {
 		t.Fatalf("Create: %v", err)
@@ -103,12 +103,12 @@ func TestFullDisk(t *testing.T) {
 	if err := s.Note(t.Context(), queue.Entry{At: now(), Event: queue.Noted}); err != nil {
 		t.Fatal(err)
 	}
-	if len(s.generations) != files {
+	if len(row(t, s)) != files {
 		t.Error("a file was begun on a full disk")
 	}
 	s.space.min = 1
 	acceptOne(t, s)
-	if len(s.generations) == files {
+	if len(row(t, s)) == files {
 		t.Error("no file was begun when there was room again")
 	}
 }
@@ -121,7 +121,7 @@ func TestStatsOfTheDisk(t *testing.T) {
 	if err != nil || stats.DiskFree <= 0 || stats.DiskUsed < 2<<20 || stats.DiskUsed > 8<<20 {
 		t.Fatalf("%+v, %v", stats, err)
 	}
-	path := filepath.Join(s.dir, s.generations[0].name())
+	path := filepath.Join(s.dir, row(t, s)[0].name())
 	if err := os.Rename(path, path+".gone"); err != nil {
 		t.Fatal(err)
 	}
