@@ -76,6 +76,9 @@ func (r *ruins) look() (heads, error) {
 	case h.newest.end > uint64(r.size/r.pageSize):
 		return h, fmt.Errorf("%w: it is cut off: %d bytes of %d", ErrDamagedFile, r.size, int64(h.newest.end)*r.pageSize)
 	}
+	if _, err := r.free(h.newest); err != nil { // bbolt would write over pages in use
+		return h, fmt.Errorf("%w: %w", ErrDamagedFile, err)
+	}
 	return h, nil
 }
 
@@ -131,6 +134,9 @@ func (s *Store) inspect(number int) (found inspection, err error) {
 	}
 	known, _ := readSummary(s.dir, number)
 	same := h.newest.tx == known.Tx
+	if sum, err := r.freeSum(h.newest); same && (err != nil || sum != known.FreeSum) {
+		same = false // it is checked, and bbolt reads nothing else before
+	}
 	switch {
 	case h.newest.tx < known.Tx:
 		return found, fmt.Errorf("%w: its last transaction is %d, but there was %d", ErrDamagedFile, h.newest.tx, known.Tx)

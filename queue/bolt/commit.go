@@ -3,6 +3,7 @@ package bolt
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"go.etcd.io/bbolt"
 
@@ -65,33 +66,51 @@ func (g *generation) send(ctx context.Context, c *change) error {
 	}
 }
 
-// commitAll is the committer: one transaction for all that wait, then one for
-// those that came meanwhile. It ends when the channel is closed and drained.
+// commitAll is the committer. It ends when the channel is closed and drained.
+// The summary follows soon after the changes.
 func (g *generation) commitAll() {
 	defer close(g.committed)
-	for first := range g.changes {
-		batch := []*change{first}
-		var next *change
-	drain:
-		for len(batch) < maxBatch && !first.alone {
-			select {
-			case c, ok := <-g.changes:
-				if !ok {
-					break drain
-				}
-				if c.alone {
-					next = c
-					break drain
-				}
-				batch = append(batch, c)
-			default:
+	var late <-chan time.Time // a token: the summary is due; nil if it is not behind
+	for {
+		select {
+		case first, ok := <-g.changes:
+			if !ok {
+				return
+			}
+			g.commitThose(first)
+			if late == nil {
+				late = time.After(max(0, summaryEvery-time.Since(g.summarized)))
+			}
+		case <-late:
+			g.summarize()
+			late = nil
+		}
+	}
+}
+
+// commitThose writes one transaction for all that wait, of whom one is known.
+func (g *generation) commitThose(first *change) {
+	batch := []*change{first}
+	var next *change
+drain:
+	for len(batch) < maxBatch && !first.alone {
+		select {
+		case c, ok := <-g.changes:
+			if !ok {
 				break drain
 			}
+			if c.alone {
+				next = c
+				break drain
+			}
+			batch = append(batch, c)
+		default:
+			break drain
 		}
-		g.commitOne(batch)
-		if next != nil {
-			g.commitOne([]*change{next})
-		}
+	}
+	g.commitOne(batch)
+	if next != nil {
+		g.commitOne([]*change{next})
 	}
 }
 
@@ -127,7 +146,6 @@ func (g *generation) commit(changes []*change) error {
 		return g.store.fail(fmt.Errorf("%s: %w", g.name(), plain(err)))
 	}
 	g.now.Store(&b.now)
-	g.summarize()
 	g.writing.Store(0) // not after a failure: what the disk has is unknown
 	if before.phase() != b.now.phase() {
 		g.store.look()

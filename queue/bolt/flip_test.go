@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/mxkeep/mxkeep/queue"
 )
@@ -130,7 +131,8 @@ func (x sample) judge(t *testing.T, what string, file []byte, clean bool, sum *v
 	default:
 		sum.broken++
 		found := 0
-		if _, err := s.Audit(t.Context(), func(queue.Finding) error { found++; return nil }); found == 0 || err != nil {
+		_, err := s.Audit(t.Context(), func(queue.Finding) error { found++; return nil })
+		if out := errors.Is(s.Err(), ErrDamagedFile); !out && (found == 0 || err != nil) {
 			t.Errorf("%s: mail is missing in silence; %v", what, err)
 		}
 	}
@@ -157,7 +159,14 @@ func (x sample) same(t *testing.T, what string, s *Store) bool {
 		}
 		same = same && err == nil
 	}
-	return same && slices.Equal(dueIDs(t, s), sortedKeys(x.content))
+	var due []queue.ID
+	for summary, err := range s.Due(t.Context(), "primary", time.Now()) {
+		if err != nil {
+			return false
+		}
+		due = append(due, summary.ID)
+	}
+	return same && slices.Equal(due, sortedKeys(x.content))
 }
 
 // TestFlippedBytes changes every byte that counts of both meta pages, and 1,000

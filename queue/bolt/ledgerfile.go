@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -81,9 +82,11 @@ func newLedgerFile(path string) (*ledgerFile, error) {
 }
 
 // open opens the file, once. Only the newest is opened for writing.
-func (f *ledgerFile) open(options bbolt.Options) (*bbolt.DB, error) {
+func (f *ledgerFile) open(options bbolt.Options) (_ *bbolt.DB, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer f.guard(&err)
 	if f.db != nil || f.gone {
 		return f.db, nil
 	}
@@ -110,7 +113,9 @@ func checkLedgerFile(tx *bbolt.Tx) error {
 }
 
 // view reads the file; it does nothing when the file has been trimmed.
-func (f *ledgerFile) view(read func(*bbolt.Tx) error) error {
+func (f *ledgerFile) view(read func(*bbolt.Tx) error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer f.guard(&err)
 	db, err := f.open(bbolt.Options{ReadOnly: true, Timeout: time.Second})
 	if err != nil || db == nil {
 		return err
@@ -119,6 +124,14 @@ func (f *ledgerFile) view(read func(*bbolt.Tx) error) error {
 		return err
 	}
 	return nil // closed meanwhile
+}
+
+// guard turns a panic of bbolt over a damaged page into an error. The caller
+// has set debug.SetPanicOnFault.
+func (f *ledgerFile) guard(err *error) {
+	if reason := recover(); reason != nil {
+		*err = fmt.Errorf("%s: %w: %v", filepath.Base(f.path), ErrDamagedFile, reason)
+	}
 }
 
 // close waits for the readers. Nobody opens the file again.

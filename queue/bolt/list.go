@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"slices"
 	"time"
@@ -26,6 +27,7 @@ func (g *generation) page(names [][]byte, after, end []byte) (page []pair, err e
 		cursor     *bbolt.Cursor
 		key, value []byte
 	}
+	last := after
 	err = g.view(func(tx *bbolt.Tx) error {
 		var open []*position
 		for _, name := range names {
@@ -44,11 +46,18 @@ func (g *generation) page(names [][]byte, after, end []byte) (page []pair, err e
 				break
 			}
 			first := slices.MinFunc(open, func(a, b *position) int { return bytes.Compare(a.key, b.key) })
+			if bytes.Compare(first.key, last) <= 0 && last != nil { // who reads on behind it would never come to an end
+				return fmt.Errorf("%s: %w: key %q comes after %q", g.name(), ErrDamagedFile, first.key, last)
+			}
+			last = first.key
 			page = append(page, pair{bytes.Clone(first.key), bytes.Clone(first.value)})
 			first.key, first.value = first.cursor.Next()
 		}
 		return nil
 	})
+	if errors.Is(err, ErrDamagedFile) && g.opened {
+		err = g.suspect(err)
+	}
 	return page, err
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"hash/fnv"
 	"io"
 	"iter"
@@ -273,6 +274,15 @@ func (r *ruins) extent(at, length int64) ([]byte, error) {
 	value := make([]byte, length)
 	_, err := r.file.ReadAt(value, at)
 	return value, err
+}
+
+// freeSum is a checksum of the list of free pages, 0 if there is none.
+func (r *ruins) freeSum(h head) (uint32, error) {
+	if h.freelist == noFreelist {
+		return 0, nil
+	}
+	p, err := r.page(h.freelist, h.end)
+	return crc32.ChecksumIEEE(p.bytes), err
 }
 
 // free reads the list of free pages.

@@ -11,8 +11,8 @@ import (
 	"github.com/mxkeep/mxkeep/queue"
 )
 
-// summaryEvery is how old the summary of a file that is written may become.
-const summaryEvery = 10 * time.Second
+// summaryEvery is how long the summary may be behind a file that is written.
+const summaryEvery = time.Second
 
 // summary is what is kept about a generation outside its file, as JSON in
 // gen-000003.json. With it we know what is missing should the file be lost, and
@@ -26,6 +26,7 @@ type summary struct {
 	LastID   queue.ID  `json:"last_id"`
 	LastSeq  uint64    `json:"last_seq"`
 	Counters counters  `json:"counters"`
+	FreeSum  uint32    `json:"free_sum,omitempty"` // of the list of free pages, if Clean
 }
 
 // cleanMark is the name of a file that says that every file was closed in order.
@@ -81,14 +82,13 @@ func writeJSON(path string, value any, sync func(*os.File) error) error {
 	return os.Rename(unfinished, path)
 }
 
-// summarize writes the summary after a transaction, from time to time. Only
-// the committer calls it. That it cannot be written loses no mail.
+// summarize writes the summary while the file is in use. Only the committer
+// calls it. That it cannot be written loses no mail.
 func (g *generation) summarize() {
-	at := time.Now()
-	if age := at.Sub(g.summarized); age >= 0 && age < summaryEvery {
-		return
+	if g.store.Err() != nil {
+		return // what the disk has is unknown
 	}
-	g.summarized = at
+	g.summarized = time.Now()
 	g.save(g.summary(), func(*os.File) error { return nil }) // a commit must not wait for the disk: there is another one soon
 }
 
@@ -102,7 +102,7 @@ func (g *generation) save(s summary, sync func(*os.File) error) {
 }
 
 // leaveClean writes the last summaries and the mark. Every file is closed.
-func (s *Store) leaveClean() error {
+func (s *Store) leaveClean() (err error) {
 	for _, g := range s.generations {
 		last, found := readSummary(s.dir, g.number)
 		next := g.summary()
@@ -110,6 +110,9 @@ func (s *Store) leaveClean() error {
 			continue
 		}
 		next.Clean = true
+		if next.FreeSum, err = s.freeSum(g.number); err != nil {
+			return err
+		}
 		if err := writeJSON(filepath.Join(s.dir, summaryName(g.number)), next, (*os.File).Sync); err != nil {
 			return err
 		}
@@ -123,6 +126,16 @@ func (s *Store) leaveClean() error {
 		return err
 	}
 	return syncFolder(s.dir)
+}
+
+// freeSum is the checksum of the list of free pages of a file that is closed.
+func (s *Store) freeSum(number int) (uint32, error) {
+	r, err := openRuins(filepath.Join(s.dir, generationName(number)))
+	if err != nil {
+		return 0, err
+	}
+	defer r.Close()
+	return r.freeSum(r.heads().newest)
 }
 
 // exists reports whether there is such a file.
