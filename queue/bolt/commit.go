@@ -33,6 +33,7 @@ type batch struct {
 	now        standing
 	wakes      map[string]bool
 	opened     map[string]*bbolt.Bucket
+	accepted   []room // that its new messages take, which was reserved
 }
 
 // do has the committer apply a change, and waits for it. Once handed over, a
@@ -98,6 +99,7 @@ func (g *generation) commit(changes []*change) error {
 		return err
 	}
 	b := &batch{generation: g, now: *g.standing(), wakes: map[string]bool{}, opened: map[string]*bbolt.Bucket{}}
+	b.now.counters = b.now.counters.clone()
 	err := g.db.Update(func(tx *bbolt.Tx) error {
 		b.tx = tx
 		for _, c := range changes {
@@ -110,7 +112,7 @@ func (g *generation) commit(changes []*change) error {
 	if err != nil {
 		return g.store.fail(fmt.Errorf("%s: %w", g.name(), plain(err)))
 	}
-	g.now.Store(&b.now)
+	g.store.holdings.publish(b)
 	for upstream := range b.wakes {
 		g.store.wake(upstream)
 	}

@@ -180,7 +180,7 @@ func (d *draft) commit(ctx context.Context, a queue.Acceptance) error {
 	}
 	r := d.record(a)
 	if len(r.cause) == 0 {
-		return d.home.do(ctx, r.put)
+		return d.commitWithin(ctx, r)
 	}
 	d.store.causes.Lock()
 	defer d.store.causes.Unlock()
@@ -188,6 +188,19 @@ func (d *draft) commit(ctx context.Context, a queue.Acceptance) error {
 		return fmt.Errorf("%s: %w", d.id, err)
 	}
 	return d.home.do(ctx, r.put)
+}
+
+// commitWithin commits if the limits leave room.
+func (d *draft) commitWithin(ctx context.Context, r *acceptedRecord) error {
+	r.reserved = &room{r.message.Envelope.Upstream, queue.Held{Messages: 1, Bytes: r.message.Size}}
+	if err := d.store.holdings.reserve(*r.reserved); err != nil {
+		return fmt.Errorf("%s: %w", d.id, err)
+	}
+	err := d.home.do(ctx, r.put)
+	if err != nil {
+		d.store.holdings.release(*r.reserved)
+	}
+	return err
 }
 
 // acceptedRecord is an acceptance, encoded before the committer sees it. An
@@ -200,6 +213,7 @@ type acceptedRecord struct {
 	dueKey, due      []byte
 	cause            []byte
 	hasEarlierChunks bool
+	reserved         *room // nil: it is not subject to the limits
 }
 
 func (d *draft) record(a queue.Acceptance) *acceptedRecord {
@@ -244,6 +258,9 @@ func (r *acceptedRecord) put(b *batch) error {
 	b.now.ids = b.now.ids.with(r.message.ID)
 	b.now.counters.Account.Accepted += int64(len(r.message.Envelope.Recipients))
 	b.now.counters.count(r.message, 1)
+	if r.reserved != nil {
+		b.accepted = append(b.accepted, *r.reserved)
+	}
 	if r.message.Waits() {
 		b.wakes[r.message.Envelope.Upstream] = true
 	}

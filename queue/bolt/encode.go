@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"hash/crc32"
+	"maps"
 	"time"
 
 	"github.com/mxkeep/mxkeep/queue"
@@ -23,6 +24,16 @@ type counters struct {
 	Account  queue.Account                   `json:"account"`
 	Messages [queue.StateDelivered + 1]int64 `json:"messages"` // by state; final ones are not counted
 	Bytes    int64                           `json:"bytes"`    // of messages that are not final
+
+	// Upstreams has the messages that are not final, by upstream. A copy shares
+	// it: clone before counting.
+	Upstreams map[string]queue.Held `json:"upstreams,omitempty"`
+}
+
+// clone is a copy that may count on its own.
+func (c counters) clone() counters {
+	c.Upstreams = maps.Clone(c.Upstreams)
+	return c
 }
 
 // count adds the message (sign 1) or takes it out (sign -1).
@@ -33,6 +44,10 @@ func (c *counters) count(m queue.Message, sign int64) {
 	if state := m.State(); !state.Final() {
 		c.Messages[state] += sign
 		c.Bytes += sign * m.Size
+		if c.Upstreams == nil {
+			c.Upstreams = map[string]queue.Held{}
+		}
+		addHeld(c.Upstreams, m.Envelope.Upstream, queue.Held{Messages: sign, Bytes: sign * m.Size})
 	}
 }
 
