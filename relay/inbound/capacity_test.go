@@ -97,7 +97,7 @@ func TestAllIsFull(t *testing.T) {
 }
 
 // TestRoomGoesWhileContentComes: who was let in when there was room is refused
-// at the end of DATA, but at the first chunk of BDAT, where the client listens.
+// at the end of DATA, but after a chunk of BDAT, where the client listens.
 func TestRoomGoesWhileContentComes(t *testing.T) {
 	for _, way := range []string{"DATA", "BDAT", "BDAT in one"} {
 		t.Run(way, func(t *testing.T) {
@@ -112,7 +112,8 @@ func TestRoomGoesWhileContentComes(t *testing.T) {
 			case "DATA":
 				slow.ask(eight+".", "452 4.3.1 too much mail")
 			case "BDAT":
-				slow.say("BDAT 4\r\nabcd")
+				slow.say("BDAT 4\r\nabcdBDAT 4\r\nabcd")
+				slow.want("250 2.0.0 Continue")
 				slow.want("452 4.3.1 too much mail")
 				slow.ask("RSET", "250")
 			default:
@@ -120,10 +121,7 @@ func TestRoomGoesWhileContentComes(t *testing.T) {
 				slow.want("452 4.3.1 too much mail")
 			}
 			r.store.Limit(queue.Limits{})
-			slow.envelope()
-			slow.say("BDAT 4\r\n\r\nabBDAT 4 LAST\r\ncd\r\n") // the connection is in order
-			slow.want("250")
-			slow.want("250 2.0.0 queued")
+			slow.send("a@d.example", eight, "250 2.0.0 queued") // the connection is in order
 			slow.close()
 			fast.close()
 			if n := len(r.messages()); n != 2 {
@@ -134,7 +132,7 @@ func TestRoomGoesWhileContentComes(t *testing.T) {
 }
 
 // TestLargerThanAnnounced: content that grows beyond what there is room for is
-// read to its end, but not kept.
+// not kept. After a chunk the client hears of it.
 func TestLargerThanAnnounced(t *testing.T) {
 	const most = 3 << 20
 	r := limited(t, queue.Limits{Upstreams: map[string]queue.Limit{"exo": {Bytes: most}}})
@@ -151,6 +149,15 @@ func TestLargerThanAnnounced(t *testing.T) {
 		w.ask("DATA", "354")
 		w.ask(strings.Repeat(line, most/200-100)+".", "250 2.0.0 queued")
 	}
+	w.envelope()
+	for range 10 {
+		w.say("BDAT 100\r\n" + line)
+		w.want("250 2.0.0 Continue")
+	}
+	w.say(fmt.Sprintf("BDAT %d\r\n", most) + strings.Repeat("x", most))
+	w.want("452 4.3.1 too much mail")
+	w.ask("RSET", "250")
+	w.send("a@d.example", eight, "250 2.0.0 queued")
 	w.close()
 }
 

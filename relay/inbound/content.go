@@ -19,19 +19,16 @@ type accepted struct {
 }
 
 // receive reads the content to its end and makes the message ours. What is wrong
-// with the message is said at its end. If none can be begun, nothing is read.
+// with the message is said at its end; if there is no room for it, nothing more is read.
 func (s *session) receive(r io.Reader) (queue.ID, *refusal) {
 	tx := s.tx.Load()
 	if tx == nil { // reset came before the goroutine of the content began
 		return "", refuse(reasonSequence, 503, smtp.StatusSequence, "MAIL comes first")
 	}
-	if no := s.room(tx.envelope.Upstream, tx.size); no != nil { // others may have come since RCPT
-		return "", no
-	}
 	draft, err := s.server.options.Store.Create(s.ctx)
 	s.server.space.note(noDisk(err))
 	if err != nil {
-		return "", s.refusalOf(err, tx.size)
+		return "", s.refusalOf(err, 0)
 	}
 	defer draft.Abort() // after Commit it does nothing; its error changes nothing for the client
 	message, no := s.accept(tx, draft, r)
@@ -99,23 +96,25 @@ func (s *session) accept(tx *transaction, draft queue.Draft, r io.Reader) (accep
 	return m, nil
 }
 
-// stride is how much of content comes beyond what was announced, or asked for
+// stride is how much of content comes beyond what was announced, or asked about
 // the last time, before the store is asked again whether there is room.
 const stride = 1 << 20
 
-// spool copies the content. After the first thing that is wrong it only reads:
-// only at the end the client listens.
+// spool copies the content. After the first thing that is wrong it only reads,
+// unless there is no room.
 func (s *session) spool(tx *transaction, draft queue.Draft, r io.Reader, head *header) (size int64, no *refusal) {
 	buffer := s.server.buffers.Get().(*[]byte)
 	defer s.server.buffers.Put(buffer)
-	asked := tx.size
+	asked := int64(-1)
 	for {
 		n, err := r.Read(*buffer)
 		size += int64(n)
 		piece := (*buffer)[:n]
-		if no == nil && size > asked+stride {
-			asked = size
-			no = s.room(tx.envelope.Upstream, size)
+		if no == nil && n > 0 && (asked < 0 || size > asked+stride) { // others may have come since RCPT
+			asked = max(size, tx.size)
+			if no := s.room(tx.envelope.Upstream, asked); no != nil {
+				return size, no
+			}
 		}
 		switch {
 		case no != nil:
