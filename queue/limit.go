@@ -35,14 +35,23 @@ type LimitError struct {
 }
 
 func (e *LimitError) Error() string {
-	unit, whose := "messages", "in all"
+	most, unit, whose := e.Most, "messages", "in all"
 	if e.Bytes {
-		unit = "bytes"
+		most, unit = inUnits(e.Most)
 	}
 	if e.Upstream != "" {
 		whose = "for " + e.Upstream
 	}
-	return fmt.Sprintf("the limit of %d %s %s leaves no room", e.Most, unit, whose)
+	return fmt.Sprintf("the limit of %d %s %s leaves no room", most, unit, whose)
+}
+
+// inUnits writes bytes in the largest unit that leaves no rest.
+func inUnits(bytes int64) (int64, string) {
+	units := []string{"bytes", "KiB", "MiB", "GiB"}
+	for len(units) > 1 && bytes%1024 == 0 {
+		bytes, units = bytes/1024, units[1:]
+	}
+	return bytes, units[0]
 }
 
 // Is makes errors.Is(err, ErrFull) hold.

@@ -44,3 +44,18 @@ func TestLimits(t *testing.T) {
 		}
 	}
 }
+
+func TestLimitErrorIsReadable(t *testing.T) {
+	for want, e := range map[string]LimitError{
+		"the limit of 1000 messages for exo leaves no room": {Upstream: "exo", Most: 1000},
+		"the limit of 1024 messages in all leaves no room":  {Most: 1024},
+		"the limit of 1000 bytes in all leaves no room":     {Bytes: true, Most: 1000},
+		"the limit of 3 KiB in all leaves no room":          {Bytes: true, Most: 3 << 10},
+		"the limit of 1025 MiB for exo leaves no room":      {Upstream: "exo", Bytes: true, Most: 1025 << 20},
+		"the limit of 2048 GiB in all leaves no room":       {Bytes: true, Most: 2 << 40},
+	} {
+		if got := e.Error(); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
