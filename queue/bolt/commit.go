@@ -3,6 +3,7 @@ package bolt
 import (
 	"context"
 	"fmt"
+	"runtime"
 
 	"go.etcd.io/bbolt"
 
@@ -70,6 +71,7 @@ func (g *generation) send(ctx context.Context, c *change) error {
 func (g *generation) commitAll() {
 	defer close(g.committed)
 	for first := range g.changes {
+		runtime.Gosched() // those who have just got their result come back at once
 		batch := []*change{first}
 	drain:
 		for len(batch) < maxBatch {
