@@ -3,6 +3,7 @@ package bolt
 import (
 	"context"
 	"fmt"
+	"runtime"
 
 	"go.etcd.io/bbolt"
 
@@ -34,6 +35,7 @@ type batch struct {
 	now        standing
 	wakes      map[string]bool
 	opened     map[string]*bbolt.Bucket
+	known      []room // changes of its counters that the holdings have already
 }
 
 // do has the committer apply a change, and waits for it. Once handed over, a
@@ -70,6 +72,7 @@ func (g *generation) send(ctx context.Context, c *change) error {
 func (g *generation) commitAll() {
 	defer close(g.committed)
 	for first := range g.changes {
+		runtime.Gosched() // those who have just got their result come back at once
 		batch := []*change{first}
 		var next *change
 	drain:
@@ -113,6 +116,7 @@ func (g *generation) commit(changes []*change) error {
 	}
 	before := g.standing()
 	b := &batch{generation: g, now: *before, wakes: map[string]bool{}, opened: map[string]*bbolt.Bucket{}}
+	b.now.counters = before.counters.clone()
 	g.writing.Store(g.store.seq.Load() + 1)
 	err := g.db.Update(func(tx *bbolt.Tx) error {
 		b.tx = tx
@@ -126,7 +130,7 @@ func (g *generation) commit(changes []*change) error {
 	if err != nil {
 		return g.store.fail(fmt.Errorf("%s: %w", g.name(), plain(err)))
 	}
-	g.now.Store(&b.now)
+	g.store.holdings.publish(b)
 	g.writing.Store(0) // not after a failure: what the disk has is unknown
 	if before.phase() != b.now.phase() {
 		g.store.look()

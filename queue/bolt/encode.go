@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"hash/crc32"
+	"maps"
 	"time"
 
 	"github.com/mxkeep/mxkeep/queue"
@@ -26,11 +27,21 @@ type counters struct {
 	Trash    pile                            `json:"trash"`            // deleted messages that can be brought back
 	Done     int64                           `json:"done"`             // all other messages
 	DoneAt   time.Time                       `json:"done_at,omitzero"` // when the first of them was
+
+	// Upstreams has the messages that are not final, by upstream. A copy shares
+	// it: clone before counting.
+	Upstreams map[string]queue.Held `json:"upstreams,omitempty"`
 }
 
 type pile struct {
 	Messages int64 `json:"messages"`
 	Bytes    int64 `json:"bytes"`
+}
+
+// clone is a copy that may count on its own.
+func (c counters) clone() counters {
+	c.Upstreams = maps.Clone(c.Upstreams)
+	return c
 }
 
 // left is what still needs the generation: messages that are not final or can be brought back.
@@ -52,6 +63,10 @@ func (c *counters) count(m queue.Message, sign int64) {
 	case !state.Final():
 		c.Messages[state] += sign
 		c.Bytes += sign * m.Size
+		if c.Upstreams == nil {
+			c.Upstreams = map[string]queue.Held{}
+		}
+		addHeld(c.Upstreams, m.Envelope.Upstream, queue.Held{Messages: sign, Bytes: sign * m.Size})
 	case inTrash(m):
 		c.Trash.Messages += sign
 		c.Trash.Bytes += sign * m.Size

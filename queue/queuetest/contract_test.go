@@ -10,3 +10,11 @@ import (
 func TestMemory(t *testing.T) {
 	queuetest.Run(t, func(*testing.T) queue.Store { return queuetest.New() })
 }
+
+func TestMemoryLimits(t *testing.T) {
+	queuetest.RunLimits(t, func(_ *testing.T, l queue.Limits) queue.Store {
+		s := queuetest.New()
+		s.Limit(l)
+		return s
+	})
+}
