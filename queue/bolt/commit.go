@@ -3,6 +3,7 @@ package bolt
 import (
 	"context"
 	"fmt"
+	"runtime"
 
 	"go.etcd.io/bbolt"
 
@@ -34,6 +35,7 @@ type batch struct {
 	now        standing
 	wakes      map[string]bool
 	opened     map[string]*bbolt.Bucket
+	known      []room // changes of its counters that the holdings have already
 }
 
 // do has the committer apply a change, and waits for it. Once handed over, a
@@ -69,7 +71,11 @@ func (g *generation) send(ctx context.Context, c *change) error {
 // those that came meanwhile. It ends when the channel is closed and drained.
 func (g *generation) commitAll() {
 	defer close(g.committed)
+	together := false // several shared the transaction before: a lone writer must not wait for anybody
 	for first := range g.changes {
+		if together {
+			runtime.Gosched() // those who have just got their result come back at once
+		}
 		batch := []*change{first}
 		var next *change
 	drain:
@@ -88,6 +94,7 @@ func (g *generation) commitAll() {
 				break drain
 			}
 		}
+		together = len(batch) > 1
 		g.commitOne(batch)
 		if next != nil {
 			g.commitOne([]*change{next})
@@ -113,6 +120,7 @@ func (g *generation) commit(changes []*change) error {
 	}
 	before := g.standing()
 	b := &batch{generation: g, now: *before, wakes: map[string]bool{}, opened: map[string]*bbolt.Bucket{}}
+	b.now.counters = before.counters.clone()
 	g.writing.Store(g.store.seq.Load() + 1)
 	err := g.update(func(tx *bbolt.Tx) error {
 		b.tx = tx
@@ -126,7 +134,7 @@ func (g *generation) commit(changes []*change) error {
 	if err != nil {
 		return g.store.fail(fmt.Errorf("%s: %w", g.name(), plain(err)))
 	}
-	g.now.Store(&b.now)
+	g.store.holdings.publish(b)
 	g.summarize()
 	g.writing.Store(0) // not after a failure: what the disk has is unknown
 	if before.phase() != b.now.phase() {
