@@ -97,7 +97,9 @@ func (r *Relay) openFiles() error {
 	if r.state, err = state.Open(filepath.Join(folder, "state.db")); err != nil {
 		return err
 	}
-	if r.store, err = bolt.Open(filepath.Join(folder, "queue"), storeOptions(r.config, r.log)); err != nil {
+	options := storeOptions(r.config, r.log)
+	options.Check = r.check
+	if r.store, err = bolt.Open(filepath.Join(folder, "queue"), options); err != nil {
 		return err
 	}
 	r.resolver, err = dns.New(dnsOptions(r.config, r.state, r.log))
