@@ -48,6 +48,7 @@ func (c *Config) check(fresh defaults, say report) {
 		names[u.Name] = true
 		c.checkUpstream(u, say, path)
 		c.checkLoop(u, say, path)
+		c.checkShare(u, say, path+".queue")
 	}
 }
 
@@ -118,6 +119,27 @@ func (c *Config) checkQueue(say report) {
 	if q.GenerationSize < c.Inbound.Limits.MessageSize {
 		say("queue.generation_size", fmt.Sprintf("%s are fewer than a message may have, which are %s", showSize(q.GenerationSize), showSize(c.Inbound.Limits.MessageSize)),
 			"Raise it, or lower inbound.limits.message_size")
+	}
+	c.checkMost(q.MaxBytes, say, "queue.max_bytes")
+}
+
+// checkMost finds a limit that would keep single messages out for ever.
+func (c *Config) checkMost(bytes int64, say report, path string) {
+	if bytes > 0 && bytes < c.Inbound.Limits.MessageSize {
+		say(path, fmt.Sprintf("%s are fewer than one message may have, which are %s: it would never be taken", showSize(bytes), showSize(c.Inbound.Limits.MessageSize)),
+			"Raise it, or lower inbound.limits.message_size")
+	}
+}
+
+// checkShare finds limits of one upstream that the limits of all make useless.
+func (c *Config) checkShare(u Upstream, say report, path string) {
+	c.checkMost(u.Queue.MaxBytes, say, path+".max_bytes")
+	next := "Lower it, or raise the limit of all"
+	if most := c.Queue.MaxBytes; most > 0 && u.Queue.MaxBytes > most {
+		say(path+".max_bytes", fmt.Sprintf("%s are more than queue.max_bytes, which is %s: it has no use", showSize(u.Queue.MaxBytes), showSize(most)), next)
+	}
+	if most := c.Queue.MaxMessages; most > 0 && u.Queue.MaxMessages > most {
+		say(path+".max_messages", fmt.Sprintf("%d are more than queue.max_messages, which is %d: it has no use", u.Queue.MaxMessages, most), next)
 	}
 }
 

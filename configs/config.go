@@ -101,6 +101,13 @@ type Upstream struct {
 	Delivery        Delivery
 	Probe           Probe
 	Health          Health
+	Queue           Share
+}
+
+// Share bounds what may be held for one upstream. 0 is no bound.
+type Share struct {
+	MaxMessages int64
+	MaxBytes    int64
 }
 
 // The TLS policies.
@@ -157,6 +164,8 @@ type Queue struct {
 	Trash, Refused time.Duration
 	Interrupted    time.Duration // wait, times its attempts, of a message whose attempt a stop of ours cut short
 	Ledger         time.Duration // how long its lines are kept
+	MaxMessages    int64         // held at most, of all upstreams; 0 is no bound
+	MaxBytes       int64         // of their content; 0 is no bound
 	GenerationSize int64
 	GenerationAge  time.Duration
 }

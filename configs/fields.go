@@ -122,6 +122,9 @@ func (u *Upstream) fields() []field {
 			duration("span", &h.Span, moment, day),
 			duration("relief", &h.Relief, moment, day),
 			duration("ease", &h.Ease, moment, day)),
+		section("queue",
+			amount("max_messages", &u.Queue.MaxMessages, 0, 1<<40),
+			size("max_bytes", &u.Queue.MaxBytes, 0, 1<<50)),
 	}
 }
 
@@ -138,6 +141,8 @@ func (q *Queue) fields() []field {
 		duration("refused", &q.Refused, moment, 3650*day),
 		duration("interrupted", &q.Interrupted, moment, day),
 		duration("ledger", &q.Ledger, day, 3650*day),
+		amount("max_messages", &q.MaxMessages, 0, 1<<40),
+		size("max_bytes", &q.MaxBytes, 0, 1<<50),
 		size("generation_size", &q.GenerationSize, 1<<20, 1<<40),
 		duration("generation_age", &q.GenerationAge, moment, 30*day),
 	}

@@ -178,6 +178,10 @@ func TestWrongValues(t *testing.T) {
 		"queue: {schedule: {factor: .nan}}\n":            `4:28 queue.schedule.factor: want a number`,
 		"queue: {schedule: {factor: 0.5}}\n":             `4:28 queue.schedule.factor: 0.5 is out of range; Take 1 to 100`,
 		"queue: {schedule: {jitter: yes}}\n":             `4:28 queue.schedule.jitter: want a number, not "yes"`,
+		"queue: {max_bytes: 1GB}\n":                      `4:20 queue.max_bytes: want a size with its unit, not "1GB"; 64KiB`,
+		"queue: {max_bytes: 149MiB}\n":                   `4:20 queue.max_bytes: 149MiB are fewer than one message may have, which are 150MiB: it would never be taken; inbound.limits.message_size`,
+		"queue: {max_messages: -1}\n":                    `4:23 queue.max_messages: -1 is out of range; Take 0 to`,
+		"queue: {max_messages: 9223372036854775808}\n":   `4:23 queue.max_messages: want a whole number`,
 		"dns: {servers: [192.0.2.53]}\n":                 `4:17 dns.servers[0]: not an IP address with a port; 192.0.2.53:53`,
 		"dns: {servers: [\"dns.example:53\"]}\n":         `4:17 dns.servers[0]: not an IP address with a port`,
 		"dns: {servers: [\"192.0.2.53:0\"]}\n":           `4:17 dns.servers[0]: not an IP address with a port`,
@@ -204,28 +208,30 @@ func TestUpstreams(t *testing.T) {
 		"upstream: mx.corp.example:70000": `3:11 upstream.hosts[0]: not a host`,
 		"upstream: bücher.example":        `3:11 upstream.hosts[0]: not a host`,
 		"upstream: mx2.corp.example":      `3:11 upstream.hosts[0]: is this relay`,
-		"upstream: {hosts: [" + strings.Repeat("a.example, ", 11) + "]}":             `3:12 upstream.hosts: 11 hosts`,
-		"upstream: {hosts: a.example, name: a b}":                                    `3:36 upstream.name: not a name for an upstream`,
-		"upstream: {hosts: a.example, port: 0}":                                      `3:36 upstream.port: out of range`,
-		"upstream: {hosts: a.example, source_address: here}":                         `3:46 upstream.source_address: want an IP address, not "here"`,
-		"upstream: {hosts: [b.example, 192.0.2.1], source_address: '::1'}":           `3:31 upstream.hosts[1]: cannot be reached from ::1`,
-		"upstream: {hosts: a.example, private_networks: 10.0.0.1}":                   `3:48 upstream.private_networks: want a network`,
-		"upstream: {hosts: a.example, private_networks: [10.0.0.1/8]}":               `3:49 upstream.private_networks[0]: an address within a network; Write 10.0.0.0/8`,
-		"upstream: {hosts: a.example, tls: {policy: none, ca: c}}":                   `3:54 upstream.tls.ca: no use where nothing is encrypted`,
-		"upstream: {hosts: a.example, tls: {policy: none, certificate: c, key: k}}":  "3:63 upstream.tls.certificate: no use\n3:71 upstream.tls.key: no use",
-		"upstream: {hosts: a.example, tls: {policy: opportunistic, server_name: c}}": `3:72 upstream.tls.server_name: no use where no certificate is verified`,
-		"upstream: {hosts: a.example, tls: {server_name: c..d}}":                     `3:49 upstream.tls.server_name: not a domain name`,
-		"upstream: {hosts: a.example, tls: {key: k}}":                                `3:41 upstream.tls.key: a key without its certificate`,
-		"upstream: {hosts: a.example, delivery: {recipients: 101}}":                  `3:53 upstream.delivery.recipients: out of range; Take 1 to 100`,
-		"upstream: {hosts: a.example, delivery: {wait: 2m}}":                         `3:47 upstream.delivery.wait: longer than max_wait, which is 1m`,
-		"upstream: {hosts: a.example, timeouts: {final: 30m}}":                       `3:1 upstream.delivery.attempt: 30m leaves no time for the last reply, which may take 30m`,
-		"upstream: {hosts: a.example, probe: {every_bad: 30s}}":                      `3:49 upstream.probe.every_bad: longer than every, which is 20s`,
-		"upstream: {hosts: a.example, probe: {recipient: nobody}}":                   `3:49 upstream.probe.recipient: "nobody" is not an address`,
-		"upstream: {hosts: a.example, probe: {recipient: 'a>b@corp.example'}}":       `3:49 upstream.probe.recipient: not an address`,
-		"upstream: {hosts: a.example, probe: {recipient: a@b.example}}":              `3:49 upstream.probe.recipient: b.example is not a domain of this upstream; corp.example`,
-		"upstream: {hosts: a.example, health: {bad: 0}}":                             `3:44 upstream.health.bad: out of range`,
-		"upstreams: [a.example, {hosts: b.example, name: b}]":                        "2:9 domain.upstream: not said which\n3:13 upstreams[0].name: has no name",
-		"upstreams: [{hosts: a.example, name: a}, {hosts: b.example, name: a}]":      "2:9 domain.upstream: not said which\n3:67 upstreams[1].name: another upstream has the name a",
+		"upstream: {hosts: [" + strings.Repeat("a.example, ", 11) + "]}":                                                        `3:12 upstream.hosts: 11 hosts`,
+		"upstream: {hosts: a.example, name: a b}":                                                                               `3:36 upstream.name: not a name for an upstream`,
+		"upstream: {hosts: a.example, port: 0}":                                                                                 `3:36 upstream.port: out of range`,
+		"upstream: {hosts: a.example, source_address: here}":                                                                    `3:46 upstream.source_address: want an IP address, not "here"`,
+		"upstream: {hosts: [b.example, 192.0.2.1], source_address: '::1'}":                                                      `3:31 upstream.hosts[1]: cannot be reached from ::1`,
+		"upstream: {hosts: a.example, queue: {max_bytes: 1B}}":                                                                  `3:49 upstream.queue.max_bytes: 1B are fewer than one message may have, which are 150MiB`,
+		"queue: {max_bytes: 1GiB, max_messages: 5}\nupstream: {hosts: a.example, queue: {max_bytes: 1025MiB, max_messages: 6}}": "4:49 upstream.queue.max_bytes: 1025MiB are more than queue.max_bytes, which is 1GiB: it has no use\n4:72 upstream.queue.max_messages: 6 are more than queue.max_messages, which is 5: it has no use; Lower it",
+		"upstream: {hosts: a.example, private_networks: 10.0.0.1}":                                                              `3:48 upstream.private_networks: want a network`,
+		"upstream: {hosts: a.example, private_networks: [10.0.0.1/8]}":                                                          `3:49 upstream.private_networks[0]: an address within a network; Write 10.0.0.0/8`,
+		"upstream: {hosts: a.example, tls: {policy: none, ca: c}}":                                                              `3:54 upstream.tls.ca: no use where nothing is encrypted`,
+		"upstream: {hosts: a.example, tls: {policy: none, certificate: c, key: k}}":                                             "3:63 upstream.tls.certificate: no use\n3:71 upstream.tls.key: no use",
+		"upstream: {hosts: a.example, tls: {policy: opportunistic, server_name: c}}":                                            `3:72 upstream.tls.server_name: no use where no certificate is verified`,
+		"upstream: {hosts: a.example, tls: {server_name: c..d}}":                                                                `3:49 upstream.tls.server_name: not a domain name`,
+		"upstream: {hosts: a.example, tls: {key: k}}":                                                                           `3:41 upstream.tls.key: a key without its certificate`,
+		"upstream: {hosts: a.example, delivery: {recipients: 101}}":                                                             `3:53 upstream.delivery.recipients: out of range; Take 1 to 100`,
+		"upstream: {hosts: a.example, delivery: {wait: 2m}}":                                                                    `3:47 upstream.delivery.wait: longer than max_wait, which is 1m`,
+		"upstream: {hosts: a.example, timeouts: {final: 30m}}":                                                                  `3:1 upstream.delivery.attempt: 30m leaves no time for the last reply, which may take 30m`,
+		"upstream: {hosts: a.example, probe: {every_bad: 30s}}":                                                                 `3:49 upstream.probe.every_bad: longer than every, which is 20s`,
+		"upstream: {hosts: a.example, probe: {recipient: nobody}}":                                                              `3:49 upstream.probe.recipient: "nobody" is not an address`,
+		"upstream: {hosts: a.example, probe: {recipient: 'a>b@corp.example'}}":                                                  `3:49 upstream.probe.recipient: not an address`,
+		"upstream: {hosts: a.example, probe: {recipient: a@b.example}}":                                                         `3:49 upstream.probe.recipient: b.example is not a domain of this upstream; corp.example`,
+		"upstream: {hosts: a.example, health: {bad: 0}}":                                                                        `3:44 upstream.health.bad: out of range`,
+		"upstreams: [a.example, {hosts: b.example, name: b}]":                                                                   "2:9 domain.upstream: not said which\n3:13 upstreams[0].name: has no name",
+		"upstreams: [{hosts: a.example, name: a}, {hosts: b.example, name: a}]":                                                 "2:9 domain.upstream: not said which\n3:67 upstreams[1].name: another upstream has the name a",
 		"upstreams: [*x]": `3:13 : unknown anchor`,
 	} {
 		_, err := Parse("f.yaml", []byte("hostname: mx2.corp.example\ndomain: corp.example\n"+upstream+"\n"))
@@ -353,4 +359,15 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestLimitsOfTheQueue(t *testing.T) {
+	c, err := Parse("f.yaml", []byte("hostname: mx2.corp.example\ndomain: corp.example\nqueue: {max_messages: 1000000, max_bytes: 20GiB}\n"+
+		"upstream: {hosts: mx.corp.example, queue: {max_messages: 400000, max_bytes: 8GiB}}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Queue.MaxMessages != 1000000 || c.Queue.MaxBytes != 20<<30 || c.Upstreams[0].Queue != (Share{400000, 8 << 30}) {
+		t.Errorf("%+v, %+v", c.Queue, c.Upstreams[0].Queue)
+	}
 }

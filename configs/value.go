@@ -138,12 +138,18 @@ func size(key string, v *int64, least, most int64) field {
 	return scalar(key, v, f, between(least, most, showSize))
 }
 
-func number(key string, v *int, least, most int) field {
-	f := form[int]{"a whole number", strconv.Itoa(max(least, 1)), func(n *yaml.Node) (int, bool) {
-		i, err := strconv.Atoi(n.Value)
-		return i, err == nil && n.Tag == "!!int"
+func number(key string, v *int, least, most int) field { return whole(key, v, least, most) }
+
+// amount is a number that may be large.
+func amount(key string, v *int64, least, most int64) field { return whole(key, v, least, most) }
+
+func whole[T int | int64](key string, v *T, least, most T) field {
+	show := func(n T) string { return strconv.FormatInt(int64(n), 10) }
+	f := form[T]{"a whole number", show(max(least, 1)), func(n *yaml.Node) (T, bool) {
+		i, err := strconv.ParseInt(n.Value, 10, 64)
+		return T(i), err == nil && int64(T(i)) == i && n.Tag == "!!int"
 	}}
-	return scalar(key, v, f, between(least, most, strconv.Itoa))
+	return scalar(key, v, f, between(least, most, show))
 }
 
 func fraction(key string, v *float64, least, most float64) field {

@@ -44,8 +44,14 @@ dns:
 `
 
 // hold starts a relay whose upstream is down, and returns it with its address.
-// It writes what the garbage collector does to its log.
 func hold(t testing.TB) (d *daemon, address string) {
+	t.Helper()
+	folder, address := t.TempDir(), unused(t)
+	return serveTraced(t, folder, fmt.Sprintf(holdConfig, folder+"/data", folder+"/admin.sock", address)), address
+}
+
+// serveTraced is serve, and what the garbage collector does is in the log.
+func serveTraced(t testing.TB, folder, config string) *daemon {
 	t.Helper()
 	old, given := os.LookupEnv("GODEBUG")
 	os.Setenv("GODEBUG", "gctrace=1") // for the relay alone: it is too late for this process
@@ -54,9 +60,7 @@ func hold(t testing.TB) (d *daemon, address string) {
 			os.Setenv("GODEBUG", old)
 		}
 	}()
-	folder, address := t.TempDir(), unused(t)
-	d = serve(t, folder, fmt.Sprintf(holdConfig, folder+"/data", folder+"/admin.sock", address))
-	return d, address
+	return serve(t, folder, config)
 }
 
 // unused finds a port that nobody has. Clients call from 127.0.0.1, so it

@@ -224,7 +224,7 @@ func TestDamagedFileIsSalvaged(t *testing.T) {
 			if st.NothingLost || st.Account.SetAside == 0 || st.Account.Missing != 0 || !strings.HasPrefix(st.Todo[0].Command, "mxkeep db salvage gen-000001.db.damaged-") {
 				t.Errorf("status %+v", st)
 			}
-			if out, code := w.exit("status", "--exit-code"); code != 2 || !strings.Contains(out, "recipients set aside.") {
+			if out, code := w.exit("status", "--exit-code"); code != 2 || !strings.Contains(out, " set aside.") {
 				t.Errorf("exit %d: %s", code, out)
 			}
 			t.Log(st.Headline, st.Todo[0].Text)
@@ -234,7 +234,7 @@ func TestDamagedFileIsSalvaged(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Logf("%+v", did)
-			if c.all != (did.Messages == 7) || did.Damaged > did.Messages {
+			if whole := did.Messages - did.Damaged; whole < 0 || c.all && whole != 7 { // how much else is left depends on which pages were hit
 				t.Errorf("salvaged %+v", did)
 			}
 			w.play("healthy")

@@ -65,7 +65,7 @@ func switches(t testing.TB, pid int) (all int64) {
 	return all
 }
 
-// heap is the largest heap of a daemon that hold started, in bytes, at the ends
+// heap is the largest heap of a daemon that serveTraced started, in bytes, at the ends
 // of its collections: objects that live, and those that are not swept yet. So
 // /memory/classes/heap/objects:bytes was never larger.
 func heap(t testing.TB, d *daemon) (most int64) {

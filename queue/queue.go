@@ -49,6 +49,10 @@ var (
 type Store interface {
 	// Create starts a message under a fresh ID. ErrFull when the disk has no room for it.
 	Create(ctx context.Context) (Draft, error)
+	// Room reports whether a message of that size for the upstream would be taken
+	// now: ErrFull if not, and then a *LimitError if a limit and not the disk is the
+	// reason. A size of 0 is an unknown one, and "" an upstream that is not known yet.
+	Room(ctx context.Context, upstream string, size int64) error
 	// Due lists what is due for the upstream at now, earliest first, without
 	// changing anything. Held and leased messages are not due.
 	Due(ctx context.Context, upstream string, now time.Time) iter.Seq2[Summary, error]
@@ -100,8 +104,10 @@ type Draft interface {
 	// Content reads what has been written so far.
 	Content() (io.ReadCloser, error)
 	// Commit makes the message durable and ours. ErrExists if the envelope's
-	// Cause is not new, ErrState if the draft has ended, the error of a Write
-	// that has failed. After any error the message is not ours, and the draft has ended.
+	// Cause is not new, ErrState if the draft has ended, a *LimitError if it would
+	// be more than the limits allow, the error of a Write that has failed. A message
+	// with a Cause is our own, and no limit keeps it out. After any error the
+	// message is not ours, and the draft has ended.
 	Commit(ctx context.Context, a Acceptance) error
 	Abort() error
 }
@@ -111,6 +117,7 @@ type Stats struct {
 	Account    Account
 	Messages   map[State]int64 // messages that are not final, by derived state
 	Bytes      int64           // content of messages that are not final, in bytes
+	Upstreams  map[string]Held // messages that are not final, by upstream
 	DiskUsed   int64           // bytes of the files that hold mail
 	LedgerUsed int64           // bytes of the ledger's own files
 	DiskFree   int64           // bytes that the file system has left

@@ -104,7 +104,7 @@ func (i *intake) shown() admin.Inbound {
 	return admin.Inbound{
 		Stats: func() admin.InboundStats {
 			s := i.Stats()
-			return admin.InboundStats{Sessions: s.Sessions, Accepted: s.Accepted, Refused: s.Refused, Refusing: s.Refusing, Paused: admin.Pause(s.Paused)}
+			return admin.InboundStats{Sessions: s.Sessions, Accepted: s.Accepted, Refused: s.Refused, Refusing: s.Refusing, Full: s.Full, Paused: admin.Pause(s.Paused)}
 		},
 		Pause: func(pause admin.Pause) error {
 			if err := i.pauses.save(pause); err != nil {

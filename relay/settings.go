@@ -20,7 +20,15 @@ import (
 
 func storeOptions(c configs.Config, log *slog.Logger) bolt.Options {
 	return bolt.Options{GenerationSize: c.Queue.GenerationSize, GenerationAge: c.Queue.GenerationAge,
-		LedgerKeep: c.Queue.Ledger, Keep: keep(c), Interrupted: c.Queue.Interrupted, MinFree: uint64(c.Inbound.MinFree), Log: log}
+		LedgerKeep: c.Queue.Ledger, Keep: keep(c), Interrupted: c.Queue.Interrupted, MinFree: uint64(c.Inbound.MinFree), Limits: limits(c), Log: log}
+}
+
+func limits(c configs.Config) queue.Limits {
+	l := queue.Limits{All: queue.Limit{Messages: c.Queue.MaxMessages, Bytes: c.Queue.MaxBytes}, Upstreams: map[string]queue.Limit{}}
+	for _, u := range c.Upstreams {
+		l.Upstreams[u.Name] = queue.Limit{Messages: u.Queue.MaxMessages, Bytes: u.Queue.MaxBytes}
+	}
+	return l
 }
 
 func keep(c configs.Config) queue.Keep {

@@ -190,7 +190,9 @@ func TestCheckFileAsProcess(t *testing.T) {
 }
 
 func TestJudgeCheck(t *testing.T) {
-	end := func(script string) (output []byte, err error) { return exec.Command("sh", "-c", script).CombinedOutput() }
+	end := func(script string) (output []byte, err error) {
+		return exec.Command("sh", "-c", script).CombinedOutput()
+	}
 	for _, test := range []struct {
 		script  string
 		damaged bool

@@ -28,6 +28,7 @@ type rig struct {
 	inbound   *admintest.Inbound
 	files     *admintest.Files
 	upstreams []admin.Upstream
+	limits    queue.Limits
 	ready     error
 	started   time.Time
 	socket    string
@@ -119,7 +120,20 @@ func (p *pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "unix"
 // make makes the server without a socket.
 func (r *rig) make() {
 	r.server = admin.New(admin.Options{Store: r.store, Files: r.files, Upstreams: r.upstreams, Inbound: r.inbound.Part(),
-		Version: "0.1.0", Started: r.started, Ready: func() error { return r.ready }})
+		Limits: r.limits, Version: "0.1.0", Started: r.started, Ready: func() error { return r.ready }})
+}
+
+// watch makes the server and lets it see something happen and then time go by.
+func (r *rig) watch(d time.Duration, happens func()) {
+	r.make()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); r.server.Watch(ctx) }()
+	time.Sleep(time.Second)
+	happens()
+	time.Sleep(d)
+	cancel()
+	<-done
 }
 
 // accept takes a message into custody.

@@ -176,6 +176,7 @@ func (a *app) showUpstream(f flow, st admin.Status, u admin.UpstreamStatus) {
 	if u.Paused != nil {
 		f.labelled("", fmt.Sprintf("PAUSED until %s (%s: %s)", a.clock(u.Paused.Until), u.Paused.Actor, u.Paused.Reason))
 	}
+	f.labelled("", shareWords(st, u)...)
 }
 
 // unseen says what a state rests on that nothing was observed for.
@@ -191,7 +192,8 @@ func (a *app) queueWords(st admin.Status) []string {
 	if q == nil {
 		return []string{"unknown"}
 	}
-	words := []string{messages(int(q.Messages))}
+	stored := storedWords(q.Messages, q.MaxMessages, q.Bytes, q.MaxBytes)
+	words := stored[:1:1]
 	for _, state := range []string{"active", "deferred", "queued", "held", "refused"} {
 		switch n := q.ByState[state]; {
 		case n > 0 && n == q.Messages && n > 1:
@@ -200,7 +202,7 @@ func (a *app) queueWords(st admin.Status) []string {
 			words = append(words, fmt.Sprintf("%s %s", admin.Thousands(n), state))
 		}
 	}
-	words = append(words, size(q.Bytes), size(q.DiskFree)+" free")
+	words = append(words, stored[1], size(q.DiskFree)+" free")
 	if !q.OldestAt.IsZero() {
 		words = append(words, "oldest "+since(q.OldestAt, now))
 	}
@@ -214,9 +216,45 @@ func (a *app) queueWords(st admin.Status) []string {
 		words = append(words, fmt.Sprintf("-%.3g/min", *q.OutPerMinute))
 	}
 	if q.RoomSeconds != nil && *q.RoomSeconds < (365*24*time.Hour).Seconds() {
-		words = append(words, "room for about "+span(admin.Duration(*q.RoomSeconds))+" at this rate")
+		words = append(words, fullWords(*q.RoomSeconds)+" ("+q.RoomOf+")")
 	}
 	return words
+}
+
+// storedWords says what is stored, and of how much if that is limited.
+func storedWords(n, most, bytes, mostBytes int64) []string {
+	words := []string{messages(int(n)), size(bytes)}
+	if most > 0 {
+		words[0] += " of at most " + admin.Thousands(most)
+	}
+	if mostBytes > 0 {
+		words[1] += " of at most " + size(mostBytes)
+	}
+	return words
+}
+
+// shareWords says what is stored for an upstream, unless the queue says as much.
+func shareWords(st admin.Status, u admin.UpstreamStatus) []string {
+	h := u.Held
+	if h == nil || h.MaxMessages == 0 && h.MaxBytes == 0 && (len(st.Upstreams) == 1 || h.Messages == 0) {
+		return nil
+	}
+	words := storedWords(h.Messages, h.MaxMessages, h.Bytes, h.MaxBytes)
+	words[0] += " stored"
+	switch {
+	case h.Full != "":
+		words = append(words, "FULL: "+h.Full)
+	case h.RoomSeconds != nil:
+		words = append(words, fullWords(*h.RoomSeconds))
+	}
+	return words
+}
+
+func fullWords(seconds float64) string {
+	if seconds == 0 {
+		return "full"
+	}
+	return "full in about " + span(admin.Duration(seconds)) + " at this rate"
 }
 
 func inboundWords(st admin.Status) []string {

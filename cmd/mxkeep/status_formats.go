@@ -77,6 +77,7 @@ func prometheus(st admin.Status) string {
 	e.value("smtp_connections", float64(st.Inbound.Sessions))
 	if st.Queue != nil {
 		e.queue(*st.Queue)
+		e.shares(st.Upstreams)
 	}
 	return e.String()
 }
@@ -90,8 +91,32 @@ func (e *exposition) queue(q admin.QueueStatus) {
 	e.value("queue_stored_bytes", float64(q.Bytes))
 	e.gauge("store_filesystem_free_bytes", "Free space where the store is.")
 	e.value("store_filesystem_free_bytes", float64(q.DiskFree))
+	if q.RoomSeconds != nil {
+		e.gauge("queue_room_seconds", "Time until the disk or a limit is full at the rate of now; no line if none fills.")
+		e.value("queue_room_seconds", *q.RoomSeconds)
+	}
 	e.gauge("queue_oldest_message_timestamp_seconds", "When the oldest message was accepted; 0 if there is none.")
 	e.value("queue_oldest_message_timestamp_seconds", unix(q.OldestAt))
+}
+
+// shares says what is stored for which upstream, and the limits there are.
+func (e *exposition) shares(upstreams []admin.UpstreamStatus) {
+	for _, g := range []struct {
+		name, help string
+		value      func(admin.Share) int64
+	}{
+		{"upstream_queue_messages", "Messages kept here for an upstream.", func(s admin.Share) int64 { return s.Messages }},
+		{"upstream_queue_stored_bytes", "Size of the messages kept here for an upstream.", func(s admin.Share) int64 { return s.Bytes }},
+		{"upstream_queue_limit_messages", "Messages that may be kept here for an upstream; 0 is no limit.", func(s admin.Share) int64 { return s.MaxMessages }},
+		{"upstream_queue_limit_bytes", "Size of the messages that may be kept here for an upstream; 0 is no limit.", func(s admin.Share) int64 { return s.MaxBytes }},
+	} {
+		e.gauge(g.name, g.help)
+		for _, u := range upstreams {
+			if u.Held != nil {
+				e.value(g.name, float64(g.value(*u.Held)), "upstream", u.Name)
+			}
+		}
+	}
 }
 
 func unix(t admin.Time) float64 {

@@ -75,6 +75,23 @@ var scenes = []scene{
 		other := &admintest.Upstream{Status: health.Status{State: health.Down, Since: time.Now()}}
 		r.upstreams = append(r.upstreams, other.Part("lab", "lab.example"))
 	}},
+	{"holding-limited", "critical", true, func(r *rig) {
+		down(r)
+		r.limits = queue.Limits{All: queue.Limit{Messages: 1_000_000, Bytes: 20 << 30}, Upstreams: map[string]queue.Limit{"exo": {Messages: 12}}}
+		other := &admintest.Upstream{Status: health.Status{State: health.Up, Since: time.Now()}}
+		r.upstreams = append(r.upstreams, other.Part("lab", "lab.example"))
+		backlog(r)
+		r.watch(time.Minute, func() {
+			r.accept("a@b.example", "c@corp.example")
+			r.accept("a@b.example", "c@lab.example", func(a *queue.Acceptance) { a.Envelope.Upstream = "lab" })
+		})
+	}},
+	{"holding-full", "critical", false, func(r *rig) {
+		down(r)
+		r.limits.Upstreams = map[string]queue.Limit{"exo": {Messages: 3, Bytes: 1 << 30}}
+		r.inbound.Stats.Full = map[string]string{"exo": "the limit of 3 messages for exo leaves no room"}
+		backlog(r)
+	}},
 	{"draining", "warning", true, func(r *rig) {
 		backlog(r)
 		r.exo.Status = health.Status{State: health.Recovering, Since: time.Now(), Trials: 3}
@@ -82,16 +99,10 @@ var scenes = []scene{
 	}},
 	{"draining-rate", "warning", true, func(r *rig) {
 		backlog(r)
-		r.make()
-		ctx, cancel := context.WithCancel(context.Background())
-		done := make(chan struct{})
-		go func() { defer close(done); r.server.Watch(ctx) }()
-		time.Sleep(time.Second)
-		r.inbound.Set(func() { r.inbound.Stats.Accepted = 90 })
-		r.attempt(r.accept("a@b.example", "c@corp.example"), delivered())
-		time.Sleep(time.Minute)
-		cancel()
-		<-done
+		r.watch(time.Minute, func() {
+			r.inbound.Set(func() { r.inbound.Stats.Accepted = 90 })
+			r.attempt(r.accept("a@b.example", "c@corp.example"), delivered())
+		})
 	}},
 	{"paused-delivery", "warning", true, func(r *rig) {
 		r.accept("a@b.example", "c@corp.example")

@@ -70,6 +70,7 @@ type Options struct {
 	LedgerKeep     time.Duration // how long ledger lines are kept after they were filed; 90 days
 	Keep           queue.Keep    // queue.DefaultKeep
 	MinFree        uint64        // bytes that the file system must have left for Create; 512 MiB
+	Limits         queue.Limits  // of what is held; none
 	// Interrupted is the wait, times its attempts, of a message whose attempt the
 	// last process did not end; 1 min. A negative one lets such leases run out by themselves.
 	Interrupted time.Duration
@@ -119,17 +120,18 @@ func (o Options) withDefaults() Options {
 
 // Store is a queue.Store. Its methods may be called concurrently.
 type Store struct {
-	dir     string
-	options Options
-	lock    *os.File // the folder, locked
-	clean   bool     // the last stop was clean
-	space   space
-	buffers buffers
-	seq     atomic.Uint64 // of the last ledger line
-	causes  sync.Mutex    // held while a message with a cause is committed
-	leases  leases        // given since Open and not settled
-	ledger  *ledger       // what has left the generations
-	filing  sync.Mutex    // held by the one who writes to it
+	dir      string
+	options  Options
+	lock     *os.File // the folder, locked
+	clean    bool     // the last stop was clean
+	space    space
+	holdings holdings
+	buffers  buffers
+	seq      atomic.Uint64 // of the last ledger line
+	causes   sync.Mutex    // held while a message with a cause is committed
+	leases   leases        // given since Open and not settled
+	ledger   *ledger       // what has left the generations
+	filing   sync.Mutex    // held by the one who writes to it
 
 	ids    sync.Mutex
 	lastID queue.ID
@@ -179,6 +181,7 @@ func Open(dir string, o Options) (*Store, error) {
 		return nil, fmt.Errorf("queue: %w", err)
 	}
 	s.space = space{dir: dir, min: s.options.MinFree}
+	s.holdings.limits = s.options.Limits
 	var err error
 	if s.lock, err = lockFolder(dir, s.options.LockTimeout); err != nil {
 		return nil, err
@@ -202,11 +205,18 @@ func (s *Store) openFiles() (err error) {
 	}
 	s.gone = s.ledger.books.Account
 	s.seq.Store(s.ledger.end())
-	for _, step := range []func() error{s.takeMark, s.describeRest, s.forgetReturned, s.openGenerations, s.finishMoves, s.endLeases, s.noteAsides} {
+	for _, step := range []func() error{s.takeMark, s.describeRest, s.forgetReturned, s.openGenerations, s.countHoldings, s.finishMoves, s.endLeases, s.noteAsides} {
 		if err := step(); err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+// countHoldings begins to count what is held. What is in two files counts
+// twice, until finishMoves takes one out.
+func (s *Store) countHoldings() error {
+	s.holdings.recount(s.generations)
 	return nil
 }
 
@@ -277,6 +287,17 @@ func (s *Store) Create(ctx context.Context) (queue.Draft, error) {
 		return nil, err
 	}
 	return newDraft(s, s.nextID()), nil
+}
+
+// Room reports whether a message of that size for the upstream would be taken now.
+func (s *Store) Room(ctx context.Context, upstream string, size int64) error {
+	if err := s.takesChanges(ctx); err != nil {
+		return err
+	}
+	if err := s.space.check(time.Now()); err != nil {
+		return err
+	}
+	return s.holdings.room(upstream, size)
 }
 
 // takesChanges is what every change asks first.

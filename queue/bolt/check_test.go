@@ -70,7 +70,7 @@ func TestWhichFilesAreChecked(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	s = opened() // it was found sound
+	opened() // it was found sound
 	for n := range 2 {
 		if err := os.Remove(filepath.Join(dir, summaryName(n+1))); err != nil {
 			t.Fatal(err)

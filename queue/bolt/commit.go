@@ -3,6 +3,7 @@ package bolt
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -35,6 +36,7 @@ type batch struct {
 	now        standing
 	wakes      map[string]bool
 	opened     map[string]*bbolt.Bucket
+	known      []room // changes of its counters that the holdings have already
 }
 
 // do has the committer apply a change, and waits for it. Once handed over, a
@@ -70,6 +72,7 @@ func (g *generation) send(ctx context.Context, c *change) error {
 // The summary follows soon after the changes.
 func (g *generation) commitAll() {
 	defer close(g.committed)
+	together := false         // several shared the transaction before: a lone writer must not wait for anybody
 	var late <-chan time.Time // a token: the summary is due; nil if it is not behind
 	for {
 		select {
@@ -77,7 +80,10 @@ func (g *generation) commitAll() {
 			if !ok {
 				return
 			}
-			g.commitThose(first)
+			if together {
+				runtime.Gosched() // those who have just got their result come back at once
+			}
+			together = g.commitThose(first)
 			if late == nil {
 				late = time.After(max(0, summaryEvery-time.Since(g.summarized)))
 			}
@@ -89,7 +95,8 @@ func (g *generation) commitAll() {
 }
 
 // commitThose writes one transaction for all that wait, of whom one is known.
-func (g *generation) commitThose(first *change) {
+// It reports whether there were others.
+func (g *generation) commitThose(first *change) (together bool) {
 	batch := []*change{first}
 	var next *change
 drain:
@@ -112,6 +119,7 @@ drain:
 	if next != nil {
 		g.commitOne([]*change{next})
 	}
+	return len(batch) > 1
 }
 
 // commitOne writes one transaction and gives each change its result.
@@ -132,6 +140,7 @@ func (g *generation) commit(changes []*change) error {
 	}
 	before := g.standing()
 	b := &batch{generation: g, now: *before, wakes: map[string]bool{}, opened: map[string]*bbolt.Bucket{}}
+	b.now.counters = before.counters.clone()
 	g.writing.Store(g.store.seq.Load() + 1)
 	err := g.update(func(tx *bbolt.Tx) error {
 		b.tx = tx
@@ -145,7 +154,7 @@ func (g *generation) commit(changes []*change) error {
 	if err != nil {
 		return g.store.fail(fmt.Errorf("%s: %w", g.name(), plain(err)))
 	}
-	g.now.Store(&b.now)
+	g.store.holdings.publish(b)
 	g.writing.Store(0) // not after a failure: what the disk has is unknown
 	if before.phase() != b.now.phase() {
 		g.store.look()

@@ -195,7 +195,7 @@ func (d *draft) commit(ctx context.Context, a queue.Acceptance) error {
 	}
 	d.store.space.take(len(r.chunk) + len(r.record) + len(r.entry))
 	if len(r.cause) == 0 {
-		return d.home.do(ctx, r.put)
+		return d.commitWithin(ctx, r)
 	}
 	d.store.causes.Lock()
 	defer d.store.causes.Unlock()
@@ -203,6 +203,19 @@ func (d *draft) commit(ctx context.Context, a queue.Acceptance) error {
 		return fmt.Errorf("%s: %w", d.id, err)
 	}
 	return d.home.do(ctx, r.put)
+}
+
+// commitWithin commits if the limits leave room.
+func (d *draft) commitWithin(ctx context.Context, r *acceptedRecord) error {
+	r.reserved = &room{r.message.Envelope.Upstream, queue.Held{Messages: 1, Bytes: r.message.Size}}
+	if err := d.store.holdings.reserve(*r.reserved); err != nil {
+		return fmt.Errorf("%s: %w", d.id, err)
+	}
+	err := d.home.do(ctx, r.put)
+	if err != nil {
+		d.store.holdings.release(*r.reserved)
+	}
+	return err
 }
 
 // acceptedRecord is an acceptance, encoded before the committer sees it. An
@@ -215,6 +228,7 @@ type acceptedRecord struct {
 	dueKey, due      []byte
 	cause            []byte
 	hasEarlierChunks bool
+	reserved         *room // nil: it is not subject to the limits
 }
 
 func (d *draft) record(a queue.Acceptance) *acceptedRecord {
@@ -260,6 +274,9 @@ func (r *acceptedRecord) put(b *batch) error {
 	b.now.ids = b.now.ids.with(r.message.ID)
 	b.now.counters.Account.Accepted += int64(len(r.message.Envelope.Recipients))
 	b.now.counters.count(r.message, 1)
+	if r.reserved != nil {
+		b.known = append(b.known, *r.reserved)
+	}
 	if r.message.Waits() {
 		b.wakes[r.message.Envelope.Upstream] = true
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"hash/crc32"
+	"maps"
 	"time"
 
 	"github.com/mxkeep/mxkeep/queue"
@@ -30,11 +31,21 @@ type counters struct {
 	Damaged    int64  `json:"damaged,omitempty"`    // messages that are not final whose content is known to be damaged
 	Unreadable int64  `json:"unreadable,omitempty"` // messages whose record was found to be damaged
 	Tx         uint64 `json:"tx,omitempty"`         // the transaction that wrote them
+
+	// Upstreams has the messages that are not final, by upstream. A copy shares
+	// it: clone before counting.
+	Upstreams map[string]queue.Held `json:"upstreams,omitempty"`
 }
 
 type pile struct {
 	Messages int64 `json:"messages"`
 	Bytes    int64 `json:"bytes"`
+}
+
+// clone is a copy that may count on its own.
+func (c counters) clone() counters {
+	c.Upstreams = maps.Clone(c.Upstreams)
+	return c
 }
 
 // left is what still needs the generation: messages that are not final or can be brought back.
@@ -59,6 +70,10 @@ func (c *counters) count(m queue.Message, sign int64) {
 		if m.Damaged {
 			c.Damaged += sign
 		}
+		if c.Upstreams == nil {
+			c.Upstreams = map[string]queue.Held{}
+		}
+		addHeld(c.Upstreams, m.Envelope.Upstream, queue.Held{Messages: sign, Bytes: sign * m.Size})
 	case inTrash(m):
 		c.Trash.Messages += sign
 		c.Trash.Bytes += sign * m.Size

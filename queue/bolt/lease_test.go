@@ -47,6 +47,7 @@ func TestInterruptedAttempts(t *testing.T) {
 	if err != nil || stats.Messages[queue.StateActive] != 0 || stats.Account.Queued != int64(len(ids)) || stats.Account.Missing() != 0 {
 		t.Errorf("%+v, %v", stats, err)
 	}
+	sameHoldings(t, s)
 }
 
 // interruptions counts the lines that call a duplicate possible.

@@ -118,5 +118,5 @@ func (b *batch) recount() {
 	}
 	is := &b.now.counters
 	is.Account.Queued, is.Account.Held, is.Account.Refused = fresh.Account.Queued, fresh.Account.Held, fresh.Account.Refused
-	is.Messages, is.Bytes, is.Damaged = fresh.Messages, fresh.Bytes, fresh.Damaged
+	is.Messages, is.Bytes, is.Damaged, is.Upstreams = fresh.Messages, fresh.Bytes, fresh.Damaged, fresh.Upstreams
 }

@@ -156,8 +156,17 @@ func (b *batch) handOver(ctx context.Context, to *generation, parcel []queue.Mes
 		if err := b.remove(d.message); err != nil {
 			return err
 		}
+		b.moved(d.message, -1)
 	}
 	return nil
+}
+
+// moved tells the holdings that a message which is counted here now (sign 1), or
+// not any more (sign -1), has moved: it never takes room twice.
+func (b *batch) moved(m queue.Message, sign int64) {
+	if !m.State().Final() {
+		b.known = append(b.known, room{m.Envelope.Upstream, queue.Held{Messages: sign, Bytes: sign * m.Size}})
+	}
 }
 
 func (b *batch) departure(id queue.ID) (departure, error) {
@@ -195,6 +204,7 @@ func (b *batch) takeOver(from int, leaving []departure, staying []queue.ID) erro
 		b.now.ids = b.now.ids.with(m.ID)
 		b.now.counters.Account.Accepted += int64(len(m.Envelope.Recipients))
 		b.now.counters.count(m, 1)
+		b.moved(m, 1)
 	}
 	for _, id := range staying {
 		if err := removeContent(b.tx, id); err != nil {

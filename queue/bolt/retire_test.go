@@ -75,6 +75,7 @@ func wantSound(t testing.TB, s *Store, account queue.Account, lines int) {
 	if err != nil || len(chain.Faults) > 0 || chain.Lines > int64(lines) {
 		t.Errorf("chain %+v, %v", chain, err)
 	}
+	sameHoldings(t, s)
 }
 
 func accountOf(t testing.TB, s *Store) queue.Account {

@@ -26,7 +26,7 @@ func (s *Store) Stats(ctx context.Context) (queue.Stats, error) {
 	if err != nil {
 		return queue.Stats{}, err
 	}
-	stats := queue.Stats{Account: account, Messages: map[queue.State]int64{}}
+	stats := queue.Stats{Account: account, Messages: map[queue.State]int64{}, Upstreams: map[string]queue.Held{}}
 	var oldest queue.ID
 	for _, g := range all {
 		c := g.standing().counters
@@ -39,6 +39,9 @@ func (s *Store) Stats(ctx context.Context) (queue.Stats, error) {
 		stats.Bytes += c.Bytes
 		stats.Damaged += c.Damaged
 		stats.Unreadable += c.Unreadable
+		for upstream, held := range c.Upstreams {
+			addHeld(stats.Upstreams, upstream, held)
+		}
 		used, err := diskUsed(filepath.Join(s.dir, g.name()))
 		if err != nil && !g.retired.Load() {
 			return queue.Stats{}, err

@@ -301,7 +301,7 @@ func Balanced(t T, s queue.Store) {
 		t.Fatalf("%d accepted recipients have no state: %+v", missing, stats.Account)
 	}
 	account := queue.Account{Passed: stats.Account.Passed, SetAside: stats.Account.SetAside, Accepted: stats.Account.SetAside}
-	states := map[queue.State]int64{}
+	states, of := map[queue.State]int64{}, map[string]queue.Held{}
 	var size, damaged int64
 	var oldest time.Time
 	for m, err := range s.Messages(t.Context(), queue.Filter{States: queue.States()}) {
@@ -318,6 +318,9 @@ func Balanced(t T, s queue.Store) {
 			if m.Damaged {
 				damaged++
 			}
+			one := of[m.Envelope.Upstream]
+			one.Add(queue.Held{Messages: 1, Bytes: m.Size})
+			of[m.Envelope.Upstream] = one
 			if oldest.IsZero() {
 				oldest = m.AcceptedAt
 			}
@@ -327,8 +330,10 @@ func Balanced(t T, s queue.Store) {
 	if account.Accepted < stats.Account.Accepted {
 		account = withForgotten(t, s, account, stats.Account)
 	}
-	if account != stats.Account || !maps.Equal(states, stats.Messages) || size != stats.Bytes || damaged != stats.Damaged || !oldest.Equal(stats.Oldest) {
-		t.Fatalf("the counters say %+v\nbut the messages %+v %v, %d bytes, %d damaged, oldest %v", stats, account, states, size, damaged, oldest)
+	maps.DeleteFunc(stats.Upstreams, func(_ string, h queue.Held) bool { return h == queue.Held{} })
+	if account != stats.Account || !maps.Equal(states, stats.Messages) || size != stats.Bytes || damaged != stats.Damaged ||
+		!maps.Equal(of, stats.Upstreams) || !oldest.Equal(stats.Oldest) {
+		t.Fatalf("the counters say %+v\nbut the messages %+v %v %v, %d bytes, %d damaged, oldest %v", stats, account, states, of, size, damaged, oldest)
 	}
 }
 

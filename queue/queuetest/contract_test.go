@@ -17,3 +17,11 @@ func TestLivesInMemory(t *testing.T) {
 func TestMemory(t *testing.T) {
 	queuetest.Run(t, func(*testing.T) queue.Store { return queuetest.New() })
 }
+
+func TestMemoryLimits(t *testing.T) {
+	queuetest.RunLimits(t, func(_ *testing.T, l queue.Limits) queue.Store {
+		s := queuetest.New()
+		s.Limit(l)
+		return s
+	})
+}

@@ -44,7 +44,11 @@ func (d *draft) Commit(ctx context.Context, a queue.Acceptance) error {
 		return err
 	}
 	defer s.mu.Unlock()
-	if a.Envelope.Cause != (queue.Cause{}) {
+	if a.Envelope.Cause == (queue.Cause{}) {
+		if err := s.room(a.Envelope.Upstream, int64(d.content.Len())); err != nil {
+			return fmt.Errorf("%s: %w", d.id, err)
+		}
+	} else {
 		if s.causes[a.Envelope.Cause] {
 			return fmt.Errorf("%s: %w", d.id, queue.ErrExists)
 		}

@@ -28,6 +28,7 @@ type Memory struct {
 	passed   int64
 	failure  error
 	full     bool
+	limits   queue.Limits
 	closed   bool
 }
 
@@ -61,6 +62,13 @@ func (s *Memory) setFull(full bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.full = full
+}
+
+// Limit bounds what is held from now on.
+func (s *Memory) Limit(l queue.Limits) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.limits = l
 }
 
 // Damage changes the content of a message, which must not be empty, behind the store's back.
@@ -107,6 +115,44 @@ func (s *Memory) Create(ctx context.Context) (queue.Draft, error) {
 	}
 	s.last = queue.NextID(s.last, time.Now())
 	return &draft{store: s, id: s.last}, nil
+}
+
+// Room reports whether a message would be taken.
+func (s *Memory) Room(ctx context.Context, upstream string, size int64) error {
+	if err := s.lock(ctx); err != nil {
+		return err
+	}
+	defer s.mu.Unlock()
+	if s.full {
+		return queue.ErrFull
+	}
+	return s.room(upstream, size)
+}
+
+// room counts anew. The caller holds the lock.
+func (s *Memory) room(upstream string, size int64) error {
+	if s.limits.All == (queue.Limit{}) && len(s.limits.Upstreams) == 0 {
+		return nil
+	}
+	var all queue.Held
+	of := s.held()
+	for _, one := range of {
+		all.Add(one)
+	}
+	return s.limits.Room(all, of[upstream], upstream, size)
+}
+
+// held counts what is not final. The caller holds the lock.
+func (s *Memory) held() map[string]queue.Held {
+	of := map[string]queue.Held{}
+	for _, h := range s.messages {
+		if m := h.message; !m.State().Final() {
+			one := of[m.Envelope.Upstream]
+			one.Add(queue.Held{Messages: 1, Bytes: m.Size})
+			of[m.Envelope.Upstream] = one
+		}
+	}
+	return of
 }
 
 // Due lists what is due, earliest first.
@@ -298,7 +344,7 @@ func (s *Memory) Stats(ctx context.Context) (queue.Stats, error) {
 		return queue.Stats{}, err
 	}
 	defer s.mu.Unlock()
-	stats := queue.Stats{Account: queue.Account{Accepted: s.accepted, Passed: s.passed}, Messages: map[queue.State]int64{}}
+	stats := queue.Stats{Account: queue.Account{Accepted: s.accepted, Passed: s.passed}, Messages: map[queue.State]int64{}, Upstreams: s.held()}
 	var first queue.ID
 	for id, h := range s.messages {
 		for state, n := range h.message.Tally() {

@@ -42,7 +42,9 @@ type Options struct {
 	Upstreams []Upstream
 	Former    []string // names of upstreams that are no longer configured
 	Inbound   Inbound
-	Keep      queue.Keep // the zero Keep is queue.DefaultKeep
+	Keep      queue.Keep   // the zero Keep is queue.DefaultKeep
+	Limits    queue.Limits // of what is held
+	Reserve   int64        // bytes of the disk that new mail does not get
 	Version   string
 	Started   time.Time
 	Ready     func() error // nil when mail is accepted; a primary that is down does not matter
@@ -91,10 +93,11 @@ type Inbound struct {
 
 // InboundStats counts since the start.
 type InboundStats struct {
-	Sessions int              // open now
-	Accepted int64            // messages taken into custody
-	Refused  map[string]int64 // transactions and sessions by reason
-	Refusing string           // why nothing can be stored now, for example that the disk is full; "" if it can
+	Sessions int               // open now
+	Accepted int64             // messages taken into custody
+	Refused  map[string]int64  // transactions and sessions by reason
+	Refusing string            // why nothing can be stored now, for example that the disk is full; "" if it can
+	Full     map[string]string // why no mail for an upstream can be stored now, by upstream
 	Paused   Pause
 }
 
@@ -126,6 +129,7 @@ type sample struct {
 	at        time.Time
 	accepted  int64 // messages
 	delivered int64 // recipients
+	held      map[string]queue.Held
 }
 
 // rates keeps the samples of the last minutes.
@@ -162,6 +166,25 @@ func (r *rates) perMinute() (in, out float64, ok bool) {
 	return float64(last.accepted-first.accepted) / minutes, float64(last.delivered-first.delivered) / minutes, true
 }
 
+// growths is how fast more is held of each upstream.
+func (r *rates) growths() map[string]growth {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	growths := map[string]growth{}
+	if len(r.samples) < 2 {
+		return growths
+	}
+	first, last := r.samples[0], r.samples[len(r.samples)-1]
+	minutes := last.at.Sub(first.at).Minutes()
+	for _, s := range []sample{first, last} {
+		for upstream := range s.held {
+			before, now := first.held[upstream], last.held[upstream]
+			growths[upstream] = growth{messages: float64(now.Messages-before.Messages) / minutes, bytes: float64(now.Bytes-before.Bytes) / minutes}
+		}
+	}
+	return growths
+}
+
 // Watch samples the counters until ctx ends. A store that cannot be read is
 // shown by Status; here it leaves a gap.
 func (s *Server) Watch(ctx context.Context) {
@@ -169,7 +192,7 @@ func (s *Server) Watch(ctx context.Context) {
 	defer tick.Stop()
 	for {
 		if stats, err := s.options.Store.Stats(ctx); err == nil {
-			s.rates.add(sample{time.Now(), s.options.Inbound.Stats().Accepted, stats.Account.Delivered})
+			s.rates.add(sample{time.Now(), s.options.Inbound.Stats().Accepted, stats.Account.Delivered, stats.Upstreams})
 		}
 		select {
 		case <-ctx.Done():

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -18,8 +19,8 @@ const (
 	SeverityCritical = "critical"
 )
 
-// shortRoom is how long the disk must at least take mail, at the rate of now,
-// before a person is told.
+// shortRoom is how long the disk and the limits must at least leave room for
+// mail, at the rate of now, or a person is told.
 const shortRoom = 24 * time.Hour
 
 // judge derives state, words and advice from the facts of a snapshot. It is
@@ -52,6 +53,11 @@ func judge(st *Status) {
 func troubles(st *Status) (found []string) {
 	if st.Inbound.Refusing != "" {
 		found = append(found, "New mail cannot be stored ("+st.Inbound.Refusing+"): senders get a temporary reply and keep their mail.")
+	}
+	for _, u := range st.Upstreams {
+		if u.full() {
+			found = append(found, "New mail for "+u.Name+" cannot be stored ("+u.Held.Full+"): senders get a temporary reply and keep their mail.")
+		}
 	}
 	if st.Account == nil {
 		return found // that it cannot be read is known
@@ -120,7 +126,15 @@ func severity(st *Status) string {
 	return SeverityOK
 }
 
-// fills reports whether the disk is full soon at the rate of now.
+// fills reports whether the disk or a limit is full soon at the rate of now.
 func fills(st *Status) bool {
 	return st.Queue != nil && st.Queue.RoomSeconds != nil && *st.Queue.RoomSeconds < shortRoom.Seconds()
 }
+
+// full reports whether mail is kept out now.
+func full(st *Status) bool {
+	return st.Inbound.Refusing != "" || slices.ContainsFunc(st.Upstreams, UpstreamStatus.full)
+}
+
+// full reports whether a limit keeps mail for the upstream out now.
+func (u UpstreamStatus) full() bool { return u.Held != nil && u.Held.Full != "" }

@@ -107,11 +107,26 @@ func TestADiskThatFillsIsSaidInTime(t *testing.T) {
 	for hours, said := range map[float64]bool{0.5: true, 23.5: true, 24: false, 1000: false} {
 		st := standingOf(UpstreamStatus{State: "down"}, map[string]int64{"queued": 3})
 		room := hours * 3600
-		st.Queue.RoomSeconds = &room
+		st.Queue.RoomSeconds, st.Queue.RoomOf = &room, "the disk"
 		judge(&st)
-		if len(st.Todo) == 1 != said {
+		if len(st.Todo) == 1 != said || said && !strings.Contains(st.Todo[0].Text, "the disk is full in about") {
 			t.Errorf("room for %g hours: %+v", hours, st.Todo)
 		}
+	}
+}
+
+// TestOneUpstreamIsFull: it is trouble, though the others go on, and one that
+// is full is not said to be full soon.
+func TestOneUpstreamIsFull(t *testing.T) {
+	st := standingOf(UpstreamStatus{State: "up"}, nil)
+	room := 0.0
+	st.Queue.RoomSeconds, st.Queue.RoomOf = &room, "the limit of messages for exo"
+	st.Upstreams[0].Held = &Share{Messages: 5, MaxMessages: 5, Full: "the limit of 5 messages for exo leaves no room"}
+	judge(&st)
+	if st.State != Standby || st.Severity != SeverityCritical || st.NothingLost || len(st.Todo) != 1 ||
+		!strings.HasPrefix(st.Headline, "New mail for exo cannot be stored (the limit of 5 messages for exo leaves no room): senders get a temporary reply") ||
+		!strings.Contains(st.Todo[0].Text, "other mail is taken. Raise queue.max_messages") {
+		t.Errorf("%+v", st)
 	}
 }
 

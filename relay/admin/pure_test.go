@@ -86,16 +86,16 @@ func TestRates(t *testing.T) {
 	if _, _, ok := r.perMinute(); ok {
 		t.Error("a rate of nothing")
 	}
-	r.add(sample{at, 100, 10})
+	r.add(sample{at: at, accepted: 100, delivered: 10})
 	if _, _, ok := r.perMinute(); ok {
 		t.Error("a rate of one sample")
 	}
-	r.add(sample{at.Add(30 * time.Second), 145, 10})
+	r.add(sample{at: at.Add(30 * time.Second), accepted: 145, delivered: 10})
 	if in, out, ok := r.perMinute(); !ok || in != 90 || out != 0 {
 		t.Errorf("%g in, %g out, %v", in, out, ok)
 	}
 	for i := range 100 { // what is older than the span does not count any more
-		r.add(sample{at.Add(time.Minute + time.Duration(i)*sampleEvery), 145, 10 + int64(i)})
+		r.add(sample{at: at.Add(time.Minute + time.Duration(i)*sampleEvery), accepted: 145, delivered: 10 + int64(i)})
 	}
 	if in, out, ok := r.perMinute(); !ok || in != 0 || out != 6 || len(r.samples) > 40 {
 		t.Errorf("%g in, %g out, %v, %d samples", in, out, ok, len(r.samples))

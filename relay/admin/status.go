@@ -61,6 +61,17 @@ type UpstreamStatus struct {
 	InFlight      int        `json:"in_flight"`
 	Window        int        `json:"window"`
 	Paused        *Paused    `json:"paused"`
+	Held          *Share     `json:"held"` // null where it is not asked for, or not known
+}
+
+// Share is what is stored of the mail for an upstream, and what may be.
+type Share struct {
+	Messages    int64    `json:"messages"`
+	Bytes       int64    `json:"bytes"`
+	MaxMessages int64    `json:"max_messages"`     // 0 is no limit
+	MaxBytes    int64    `json:"max_bytes"`        // 0 is no limit
+	RoomSeconds *float64 `json:"room_for_seconds"` // until one of the two is reached at this rate; null if none is
+	Full        string   `json:"full"`             // why no more can be stored now; "" if it can
 }
 
 // UpstreamReport is an upstream with its evidence.
@@ -113,7 +124,11 @@ type QueueStatus struct {
 	OutPerMinute    *float64         `json:"recipients_out_per_minute"` // null before it is known
 	Damaged         int64            `json:"damaged_messages"`          // held: their content differs from what was received
 	Unreadable      int64            `json:"unreadable_messages"`       // without a record that can be read
-	RoomSeconds     *float64         `json:"room_for_seconds"`          // until the disk is full at this rate; null if it does not fill
+	MaxMessages     int64            `json:"max_messages"`              // 0 is no limit
+	MaxBytes        int64            `json:"max_bytes"`                 // 0 is no limit
+	DiskReserve     int64            `json:"disk_reserve_bytes"`        // of what is free: kept for deliveries
+	RoomSeconds     *float64         `json:"room_for_seconds"`          // until the disk or a limit is full at this rate; null if none fills
+	RoomOf          string           `json:"room_of"`                   // which one that is; "" if none fills
 }
 
 // Account counts recipients since the store was made.
@@ -151,7 +166,8 @@ func (s *Server) Status(ctx context.Context) Status {
 	for _, u := range s.options.Upstreams {
 		st.Upstreams = append(st.Upstreams, u.snapshot(now))
 	}
-	st.Inbound = s.options.Inbound.snapshot(now)
+	inbound := s.options.Inbound.Stats()
+	st.Inbound = inbound.snapshot(now)
 	stats, err := s.options.Store.Stats(ctx)
 	if err != nil {
 		st.Trouble = append(st.Trouble, "The store cannot be read: "+err.Error()+".")
@@ -162,6 +178,7 @@ func (s *Server) Status(ctx context.Context) Status {
 		}
 		st.Queue = s.queueStatus(ctx, stats)
 		st.Stranded = append(st.Stranded, s.stranded(ctx)...)
+		s.shares(&st, stats, inbound.Full)
 	}
 	judge(&st)
 	return st
@@ -199,10 +216,6 @@ func (s *Server) queueStatus(ctx context.Context, stats queue.Stats) *QueueStatu
 	}
 	if in, out, ok := s.rates.perMinute(); ok {
 		q.InPerMinute, q.OutPerMinute = &in, &out
-		if in > 0 && q.Messages > 0 && q.Bytes > 0 {
-			room := float64(q.DiskFree) / (in * float64(q.Bytes) / float64(q.Messages)) * 60
-			q.RoomSeconds = &room
-		}
 	}
 	return q
 }
@@ -212,8 +225,7 @@ func account(a queue.Account) *Account {
 		Failed: a.Failed, Expired: a.Expired, Deleted: a.Deleted, SetAside: a.SetAside, Passed: a.Passed, Missing: a.Missing()}
 }
 
-func (i Inbound) snapshot(now time.Time) InboundStatus {
-	stats := i.Stats()
+func (stats InboundStats) snapshot(now time.Time) InboundStatus {
 	refused := map[string]int64{}
 	for reason, n := range stats.Refused {
 		refused[reason] = n

@@ -10,7 +10,7 @@ const theLog = "journalctl -u mxkeep"
 // todo lists what only a person can do, the most urgent first.
 func todo(st *Status) (list []Todo) {
 	if st.Inbound.Refusing != "" {
-		list = append(list, Todo{"New mail cannot be stored; deliveries go on. Make room on the disk of the store, or see the log.", theLog})
+		list = append(list, Todo{"New mail cannot be stored; deliveries go on. Make room on the disk of the store, raise the limits of the queue, or see the log.", theLog})
 	}
 	if deaf(st) {
 		list = append(list, Todo{"Senders cannot reach us, and keep their mail: see the log.", theLog})
@@ -19,9 +19,13 @@ func todo(st *Status) (list []Todo) {
 		return append(list, Todo{"The store cannot be read: see the log. A restart checks the files.", theLog})
 	}
 	list = append(list, damageTodo(st)...)
-	if fills(st) && st.Inbound.Refusing == "" {
-		list = append(list, Todo{fmt.Sprintf("The disk of the store is full in about %s at this rate: make room. After that senders get a temporary reply and keep their mail.",
-			count(int64(Duration(*st.Queue.RoomSeconds)/time.Hour)+1, "hour")), ""})
+	if fills(st) && !full(st) {
+		cure := "raise it, or make room"
+		if st.Queue.RoomOf == theDisk {
+			cure = "make room"
+		}
+		list = append(list, Todo{fmt.Sprintf("At this rate %s is full in about %s: %s. After that senders get a temporary reply and keep their mail.",
+			st.Queue.RoomOf, count(int64(Duration(*st.Queue.RoomSeconds)/time.Hour)+1, "hour"), cure), ""})
 	}
 	for _, name := range st.Stranded {
 		list = append(list, Todo{fmt.Sprintf("Mail waits for %s, which the configuration no longer has among its upstreams: nobody delivers it. Write %s there again, and restart.", name, name), ""})
@@ -43,6 +47,9 @@ func todoAbout(st *Status, u UpstreamStatus) (list []Todo) {
 	which := ""
 	if len(st.Upstreams) > 1 {
 		which = " --upstream " + u.Name
+	}
+	if u.full() {
+		list = append(list, Todo{"New mail for " + u.Name + " cannot be stored; deliveries go on, and other mail is taken. Raise queue.max_messages or queue.max_bytes of " + u.Name + ", or delete what nobody needs.", "mxkeep queue stats"})
 	}
 	if u.refuses() {
 		list = append(list, Todo{u.Name + " refuses us. What to set there:", "mxkeep help exchange-online"},

@@ -95,12 +95,15 @@ func (a *adapter) Data(r io.Reader) error {
 		return errorOf(net.ErrClosed)
 	}
 	defer a.engine.contents.Done()
-	if _, chunks := r.(*io.PipeReader); !chunks {
+	_, chunks := r.(*io.PipeReader)
+	if !chunks {
 		r = body{a.conn}
 	}
 	var id queue.ID
 	err := a.answer(func() (no *refusal) {
-		id, no = a.session.receive(r)
+		if id, no = a.session.receive(r); no != nil && !chunks {
+			io.Copy(io.Discard, r) // only at its end the client listens; after a chunk it does, too
+		}
 		return no
 	})
 	if err != nil {

@@ -19,18 +19,17 @@ type accepted struct {
 	queue.Acceptance
 }
 
-// receive reads the content to its end and makes the message ours. Whatever is
-// wrong, it reads on to the end: only there the client listens.
+// receive reads the content to its end and makes the message ours. What is wrong
+// with the message is said at its end; if there is no room for it, nothing more is read.
 func (s *session) receive(r io.Reader) (queue.ID, *refusal) {
 	tx := s.tx.Load()
 	if tx == nil { // reset came before the goroutine of the content began
 		return "", refuse(reasonSequence, 503, smtp.StatusSequence, "MAIL comes first")
 	}
 	draft, err := s.server.options.Store.Create(s.ctx)
-	s.server.space.note(errors.Is(err, queue.ErrFull))
+	s.server.space.note(noDisk(err))
 	if err != nil {
-		io.Copy(io.Discard, r)
-		return "", s.refusalOf(err)
+		return "", s.refusalOf(err, 0)
 	}
 	defer draft.Abort() // after Commit it does nothing; its error changes nothing for the client
 	message, no := s.accept(tx, draft, r)
@@ -54,10 +53,14 @@ func (s *session) lament(id queue.ID, tx *transaction, no *refusal) {
 	s.server.options.Log.Info("message.refused", about...)
 }
 
-// refusalOf answers an error of the store. One that is not about this message
-// alone ends the intake.
-func (s *session) refusalOf(err error) *refusal {
+// refusalOf answers an error of the store about a message of that size. One that
+// is not about this message alone ends the intake.
+func (s *session) refusalOf(err error, size int64) *refusal {
+	var limit *queue.LimitError
 	switch {
+	case errors.As(err, &limit):
+		s.server.capacity.note(limit.Upstream, size)
+		return noRoom()
 	case errors.Is(err, queue.ErrFull):
 		return noSpace()
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
@@ -70,7 +73,7 @@ func (s *session) refusalOf(err error) *refusal {
 // accept moves the content into the draft and commits it.
 func (s *session) accept(tx *transaction, draft queue.Draft, r io.Reader) (accepted, *refusal) {
 	head := newHeader()
-	size, no := s.spool(draft, r, head)
+	size, no := s.spool(tx, draft, r, head)
 	if no == nil {
 		no = s.client.flaw()
 	}
@@ -90,21 +93,33 @@ func (s *session) accept(tx *transaction, draft queue.Draft, r io.Reader) (accep
 		extended: p.extended, utf8: envelope.Params.SMTPUTF8, tls: p.tls != "", id: m.id, rcpt: forwardPaths(envelope), at: at}.field()
 	failpoint.Hit(failpoint.InboundReceived)
 	if err := draft.Commit(s.ctx, m.Acceptance); err != nil {
-		return accepted{}, s.refusalOf(err)
+		return accepted{}, s.refusalOf(err, size)
 	}
 	failpoint.Hit(failpoint.InboundCommitted)
 	return m, nil
 }
 
-// spool copies the content. After the first thing that is wrong it only reads.
-func (s *session) spool(draft queue.Draft, r io.Reader, head *header) (size int64, no *refusal) {
+// stride is how much of content comes beyond what was announced, or asked about
+// the last time, before the store is asked again whether there is room.
+const stride = 1 << 20
+
+// spool copies the content. After the first thing that is wrong it only reads,
+// unless there is no room.
+func (s *session) spool(tx *transaction, draft queue.Draft, r io.Reader, head *header) (size int64, no *refusal) {
 	buffer := s.server.buffers.Get().(*[]byte)
 	defer s.server.buffers.Put(buffer)
+	asked := int64(-1)
 	for {
 		n, err := r.Read(*buffer)
 		size += int64(n)
 		failpoint.Hit(failpoint.InboundContent)
 		piece := (*buffer)[:n]
+		if no == nil && n > 0 && (asked < 0 || size > asked+stride) { // others may have come since RCPT
+			asked = max(size, tx.size)
+			if no := s.room(tx.envelope.Upstream, asked); no != nil {
+				return size, no
+			}
+		}
 		switch {
 		case no != nil:
 		case size > s.server.options.Limits.MessageSize:
@@ -112,7 +127,7 @@ func (s *session) spool(draft queue.Draft, r io.Reader, head *header) (size int6
 		default:
 			head.scan(piece)
 			if _, err := draft.Write(piece); err != nil {
-				no = s.refusalOf(err)
+				no = s.refusalOf(err, size)
 			}
 		}
 		if errors.Is(err, io.EOF) {

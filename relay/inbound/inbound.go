@@ -75,6 +75,7 @@ const (
 	reasonPaused       = "paused"
 	reasonDraining     = "draining"
 	reasonSpace        = "no_space"
+	reasonLimit        = "limit_reached"
 	reasonStore        = "store_failed"
 	reasonConnections  = "too_many_connections"
 	reasonPerAddress   = "too_many_connections_of_address"

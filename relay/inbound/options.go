@@ -17,6 +17,7 @@ import (
 // Store is what the front door needs of a queue.Store.
 type Store interface {
 	Create(ctx context.Context) (queue.Draft, error)
+	Room(ctx context.Context, upstream string, size int64) error
 	Stats(ctx context.Context) (queue.Stats, error)
 }
 

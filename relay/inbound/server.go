@@ -1,6 +1,7 @@
 package inbound
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ type Server struct {
 	options   Options
 	door      door
 	space     space
+	capacity  *capacity
 	returning *returning
 	counts    counts
 	buffers   sync.Pool // of *[]byte, to read content
@@ -37,11 +39,12 @@ func (p Pause) Active(now time.Time) bool { return now.Before(p.Until) }
 
 // Stats is what the front door does.
 type Stats struct {
-	Sessions int              // open now
-	Accepted int64            // messages since the start
-	Refused  map[string]int64 // since the start, by reason
-	Refusing string           // why nothing can be stored now, "" if it can
-	Paused   Pause            // the zero Pause if there is none
+	Sessions int               // open now
+	Accepted int64             // messages since the start
+	Refused  map[string]int64  // since the start, by reason
+	Refusing string            // why nothing can be stored now, "" if it can
+	Full     map[string]string // which limit leaves no room for mail for an upstream, by upstream
+	Paused   Pause             // the zero Pause if there is none
 }
 
 // counts are since the start.
@@ -74,6 +77,7 @@ func New(o Options) (*Server, error) {
 		options:   o,
 		door:      door{limits: o.Limits, of: map[netip.Prefix]int{}},
 		space:     space{store: o.Store, min: o.MinFree},
+		capacity:  newCapacity(&o),
 		returning: newReturning(o.Returning),
 		counts:    counts{refused: map[string]int64{}},
 		buffers:   sync.Pool{New: func() any { b := make([]byte, contentBuffer); return &b }},
@@ -161,8 +165,10 @@ func (s *Server) Stats() Stats {
 	s.counts.mu.Unlock()
 	if err := s.storeFailure(); err != nil {
 		st.Refusing = "the store failed: " + err.Error()
-	} else {
-		st.Refusing = s.space.refusing(context.Background())
+		return st
 	}
+	st.Full = s.capacity.full(context.Background())
+	st.Refusing = cmp.Or(s.space.refusing(context.Background()), st.Full[""])
+	delete(st.Full, "")
 	return st
 }

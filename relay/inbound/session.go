@@ -52,6 +52,7 @@ type session struct {
 // transaction is a message that is being received.
 type transaction struct {
 	envelope queue.Envelope
+	size     int64 // as the client has announced it; 0 if it did not
 }
 
 const (
@@ -87,7 +88,7 @@ func (s *session) mail(path string, params mailParams) *refusal {
 	}
 	s.client.clear()
 	s.tx.Store(&transaction{envelope: queue.Envelope{ReversePath: reversePath.String(), Params: params.Params,
-		Origin: origin(s.client.peer())}})
+		Origin: origin(s.client.peer())}, size: params.size})
 	failpoint.Hit(failpoint.InboundMail)
 	return nil
 }
@@ -102,7 +103,10 @@ func (s *session) closed(size int64) *refusal {
 	case s.server.storeFailure() != nil:
 		return storeFailed()
 	}
-	return s.server.space.room(s.ctx, size)
+	if no := s.server.space.room(s.ctx, size); no != nil {
+		return no
+	}
+	return s.room("", size)
 }
 
 // rcpt adds a recipient.
@@ -137,6 +141,9 @@ func (s *session) recipient(tx *transaction, path smtp.Path, to queue.Recipient)
 		return refuse(reasonUpstream, 452, smtp.StatusTooManyRcpt, "this recipient needs a transaction of its own")
 	case len(envelope.Recipients) >= s.server.options.Limits.Recipients: // RFC 5321 4.5.3.1.10: 452, not 552
 		return refuse(reasonRecipients, 452, smtp.StatusTooManyRcpt, "too many recipients")
+	}
+	if no := s.room(upstream, tx.size); no != nil {
+		return no
 	}
 	if envelope.Upstream == "" {
 		envelope.Upstream, envelope.Origin.Reason = upstream, reason
@@ -220,6 +227,10 @@ func tooBig() *refusal {
 
 func noSpace() *refusal {
 	return refuse(reasonSpace, 452, smtp.StatusFull, "not enough space, try again later")
+}
+
+func noRoom() *refusal {
+	return refuse(reasonLimit, 452, smtp.StatusFull, "too much mail is held already, try again later")
 }
 
 func storeFailed() *refusal {
