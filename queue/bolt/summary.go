@@ -102,16 +102,16 @@ func (g *generation) save(s summary, sync func(*os.File) error) {
 }
 
 // leaveClean writes the last summaries and the mark. Every file is closed.
-func (s *Store) leaveClean() (err error) {
+func (s *Store) leaveClean() error {
 	for _, g := range s.generations {
 		last, found := readSummary(s.dir, g.number)
 		next := g.summary()
 		if found && last.Clean && last.Tx == next.Tx && last.Suspect == next.Suspect {
 			continue
 		}
-		next.Clean = true
-		if next.FreeSum, err = s.freeSum(g.number); err != nil {
-			return err
+		sum, err := s.freeSum(g.number)
+		if next.Clean, next.FreeSum = err == nil, sum; err != nil { // the next start will see
+			s.options.Log.Error("file.unread", "file", g.name(), "error", err)
 		}
 		if err := writeJSON(filepath.Join(s.dir, summaryName(g.number)), next, (*os.File).Sync); err != nil {
 			return err
