@@ -21,6 +21,11 @@
 //	causes    notifications by cause
 //	ledger    lines by sequence number
 //
+// Beside each file, gen-000003.json says what it holds, and whether it is as we
+// left it. A file that cannot be used is renamed to gen-000003.db.damaged-<time>
+// and described beside it: see Aside. A damaged page that is met in use puts the
+// store out of service, like a failed transaction.
+//
 // Settling marks and does not delete: content goes with its generation, when
 // nobody needs that any more. If little of it is needed, or content of mail that
 // is done with has been there for an hour, the remainder moves to the youngest
