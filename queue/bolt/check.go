@@ -66,7 +66,8 @@ func checkStructure(path string) error {
 	return nil
 }
 
-// look reads the meta pages and the size, which is quick. The error is
+// look reads the meta pages, the size, the list of free pages and the root,
+// which is quick. The error is
 // ErrDamagedFile, or that of the file system.
 func (r *ruins) look() (heads, error) {
 	h := r.heads()
@@ -76,10 +77,26 @@ func (r *ruins) look() (heads, error) {
 	case h.newest.end > uint64(r.size/r.pageSize):
 		return h, fmt.Errorf("%w: it is cut off: %d bytes of %d", ErrDamagedFile, r.size, int64(h.newest.end)*r.pageSize)
 	}
-	if _, err := r.free(h.newest); err != nil { // bbolt would write over pages in use
+	_, err := r.free(h.newest) // with a wrong one bbolt would write over pages in use
+	if err == nil {
+		err = r.root(h.newest)
+	}
+	if err != nil {
 		return h, fmt.Errorf("%w: %w", ErrDamagedFile, err)
 	}
 	return h, nil
+}
+
+// root reads the page of the root, and the buckets within it: those bbolt
+// copies to the heap, and what points out of them there ends the process.
+func (r *ruins) root(h head) error {
+	p, err := r.page(h.root, h.end)
+	if err != nil || p.flags != flagLeaf {
+		return err // of a branch each leaf is read when it is needed
+	}
+	var wrong error
+	r.everyBucket(p, func(err error) { wrong = errors.Join(wrong, err) })
+	return wrong
 }
 
 // guard turns a panic within bbolt, or within a page that cannot be read, into

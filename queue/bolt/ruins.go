@@ -18,6 +18,26 @@ func (r *ruins) everyPage(visit func(page)) {
 	}
 }
 
+// everyBucket reads the elements of a leaf, and of the buckets within it.
+func (r *ruins) everyBucket(p page, broken func(error)) {
+	for e, err := range p.elements() {
+		if err != nil {
+			broken(err)
+			continue
+		}
+		if !e.bucket {
+			continue
+		}
+		inner, root, err := e.inside()
+		switch {
+		case err != nil:
+			broken(err)
+		case root == 0:
+			r.everyBucket(inner, broken)
+		}
+	}
+}
+
 // everyElement visits the elements of a leaf, and of the buckets within it.
 func (r *ruins) everyElement(p page, visit func(element)) {
 	for e, err := range p.elements() {
