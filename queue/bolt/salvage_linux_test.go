@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/mxkeep/mxkeep/queue"
 )
@@ -57,24 +59,33 @@ func TestSalvageOnABrokenDisk(t *testing.T) {
 // TestUnsavedSummary: that a summary cannot be written loses no mail, and the
 // next start looks at the file.
 func TestUnsavedSummary(t *testing.T) {
-	s := open(t, t.TempDir(), Options{})
-	id := acceptOne(t, s)
-	if err := os.RemoveAll(filepath.Join(s.dir, summaryName(1))); err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(s.dir, summaryName(1)+unfinishedSuffix)
-	if err := os.MkdirAll(path, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	s.generations[0].save(s.generations[0].summary(), (*os.File).Sync)
-	if err := s.Close(); !errors.Is(err, syscall.EISDIR) {
-		t.Errorf("close: %v", err)
-	}
+	dir := t.TempDir()
+	path := filepath.Join(dir, summaryName(1)+unfinishedSuffix)
+	var id queue.ID
+	synctest.Test(t, func(t *testing.T) {
+		s, err := Open(dir, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		id = acceptOne(t, s)
+		synctest.Wait() // the first summary is written
+		if err := errors.Join(os.Remove(filepath.Join(dir, summaryName(1))), os.Mkdir(path, 0o700)); err != nil {
+			t.Fatal(err)
+		}
+		acceptOne(t, s)
+		time.Sleep(2 * summaryEvery) // the next one cannot be
+		if err := s.Err(); err != nil {
+			t.Errorf("the store has failed: %v", err)
+		}
+		if err := s.Close(); !errors.Is(err, syscall.EISDIR) {
+			t.Errorf("close: %v", err)
+		}
+	})
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
 	var r recorder
-	s = open(t, s.dir, Options{Check: r.check})
+	s := open(t, dir, Options{Check: r.check})
 	if len(r.names) != 1 {
 		t.Errorf("checked %q", r.names)
 	}
