@@ -69,6 +69,7 @@ func TestWhatSurvivesARestart(t *testing.T) {
 func TestAnOverrideEnds(t *testing.T) {
 	t.Parallel()
 	c, _ := configured(t)
+	c.Upstreams[0].Probe.Every, c.Upstreams[0].Probe.EveryBad = time.Hour, time.Hour // no round of probes comes between
 	r := run(t, c)
 	r.log.await(t, "health.changed", "to=up")
 	r.override(health.Down)

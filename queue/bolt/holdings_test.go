@@ -115,12 +115,17 @@ func TestHoldingsOfManyAtOnce(t *testing.T) {
 	const most = 20
 	limits := queue.Limits{All: queue.Limit{Messages: most}}
 	s := open(t, t.TempDir(), Options{GenerationSize: 100 << 10, Limits: limits})
-	ctx, cancel := context.WithCancel(t.Context())
-	settled := make(chan int)
+	ctx := t.Context()
+	taken, settled := make(chan struct{}), make(chan int)
 	go func() {
 		n := 0
 		defer func() { settled <- n }()
-		for ctx.Err() == nil {
+		for more := true; more || n == 0; { // what is held at the end is enough to settle one
+			select {
+			case <-taken:
+				more = false
+			default:
+			}
 			for summary, err := range s.Due(ctx, "primary", time.Now()) {
 				if err != nil {
 					return
@@ -146,7 +151,7 @@ func TestHoldingsOfManyAtOnce(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	cancel()
+	close(taken)
 	if n := <-settled; n == 0 {
 		t.Error("nothing was settled")
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -311,6 +312,45 @@ func TestSalvageWithoutRecords(t *testing.T) {
 		t.Errorf("message %+v, %v", m, err)
 	}
 	wantContent(t, s, l.ids["large"], string(text("large", l.sizes["large"])))
+	pending(t, s)
+}
+
+// TestSalvageWithDamagedContent changes a byte, and takes a chunk away.
+func TestSalvageWithDamagedContent(t *testing.T) {
+	l := lived(t, func(t *testing.T, path string) {
+		raw, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw = bytes.ReplaceAll(raw, []byte("deferred\r\ndeferred"), []byte("deferred\r\ndefarred")) // also in copies that no longer count
+		if err := os.WriteFile(path, raw, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		id, size := pageOf(t, path, func(p page) bool { return p.total > 16*4096-1 && p.flags == flagLeaf })
+		writeAt(t, path, int64(id)*size, make([]byte, 8))
+		noCreation(t, path)
+	})
+	s := l.store
+	did, err := s.Salvage(t.Context(), statsOf(t, s).Aside[0].File, "carol", false)
+	if err != nil || did.Messages != 7 || did.Damaged != 2 || did.Rest != 0 {
+		t.Errorf("did %+v, %v", did, err)
+	}
+	for _, name := range []string{"deferred", "large"} {
+		m, err := s.Message(t.Context(), l.ids[name])
+		if err != nil || !m.Damaged || m.State() != queue.StateHeld {
+			t.Errorf("%s: %+v, %v", name, m, err)
+		}
+		r, err := s.Content(t.Context(), l.ids[name])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := io.ReadAll(r); !errors.Is(err, queue.ErrDamaged) || len(got) == 0 {
+			t.Errorf("%s: %d bytes, %v", name, len(got), err)
+		}
+	}
+	if stats := statsOf(t, s); stats.Damaged != 2 {
+		t.Errorf("stats %+v", stats)
+	}
 	pending(t, s)
 }
 
