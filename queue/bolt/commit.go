@@ -13,6 +13,10 @@ import (
 // maxBatch bounds the changes of one transaction.
 const maxBatch = 256
 
+// fewChanges is how many must wait, or others get the time to come, too: the
+// syncs of a transaction of few cost more than the changes.
+const fewChanges = 16
+
 // change is one caller's part of a transaction.
 type change struct {
 	// apply either refuses with an error of queue before it has written
@@ -71,10 +75,9 @@ func (g *generation) send(ctx context.Context, c *change) error {
 func (g *generation) commitAll() {
 	defer close(g.committed)
 	for first := range g.changes {
-		runtime.Gosched() // those who have just got their result come back at once
 		batch := []*change{first}
 	drain:
-		for len(batch) < maxBatch {
+		for yielded := false; len(batch) < maxBatch; {
 			select {
 			case c, ok := <-g.changes:
 				if !ok {
@@ -82,7 +85,11 @@ func (g *generation) commitAll() {
 				}
 				batch = append(batch, c)
 			default:
-				break drain
+				if yielded || len(batch) >= fewChanges {
+					break drain
+				}
+				runtime.Gosched() // those who have just got their result may come back at once
+				yielded = true
 			}
 		}
 		err := g.commit(batch)
