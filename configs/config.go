@@ -163,6 +163,7 @@ type Queue struct {
 	Lifetime       time.Duration
 	Trash, Refused time.Duration
 	Interrupted    time.Duration // wait, times its attempts, of a message whose attempt a stop of ours cut short
+	Ledger         time.Duration // how long its lines are kept
 	MaxMessages    int64         // held at most, of all upstreams; 0 is no bound
 	MaxBytes       int64         // of their content; 0 is no bound
 	GenerationSize int64
@@ -203,7 +204,7 @@ func Default() Config {
 		},
 		Queue: Queue{
 			Schedule: Schedule{First: time.Minute, Factor: 2, Max: time.Hour, Jitter: 0.1},
-			Lifetime: 5 * day, Trash: 3 * day, Refused: 30 * day, Interrupted: time.Minute,
+			Lifetime: 5 * day, Trash: 3 * day, Refused: 30 * day, Interrupted: time.Minute, Ledger: 90 * day,
 			GenerationSize: 256 << 20, GenerationAge: time.Hour,
 		},
 		DNS: DNS{Timeout: 2 * time.Second, Tries: 2},

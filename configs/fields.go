@@ -140,6 +140,7 @@ func (q *Queue) fields() []field {
 		duration("trash", &q.Trash, moment, 3650*day),
 		duration("refused", &q.Refused, moment, 3650*day),
 		duration("interrupted", &q.Interrupted, moment, day),
+		duration("ledger", &q.Ledger, day, 3650*day),
 		amount("max_messages", &q.MaxMessages, 0, 1<<40),
 		size("max_bytes", &q.MaxBytes, 0, 1<<50),
 		size("generation_size", &q.GenerationSize, 1<<20, 1<<40),

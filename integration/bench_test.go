@@ -67,7 +67,13 @@ func serveTraced(t testing.TB, folder, config string) *daemon {
 // stays free at another address.
 func unused(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.8:0")
+	return unusedAt(t, "127.0.0.8:0")
+}
+
+// unusedAt finds one at an address.
+func unusedAt(t testing.TB, address string) string {
+	t.Helper()
+	l, err := net.Listen("tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}

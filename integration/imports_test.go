@@ -13,6 +13,7 @@ const module = "github.com/mxkeep/mxkeep"
 // its room, unless it has a line of its own.
 var rooms = map[string]string{
 	"queue":               "queue",
+	"queue/failpoint":     "",
 	"health":              "health",
 	"health/probe":        "health",
 	"health/history":      "health",
@@ -46,6 +47,7 @@ var walls = []struct{ library, rooms, why string }{
 	{"github.com/miekg/dns", "relay/dns relay/promote", "one resolver, with one cache and one set of limits"},
 	{"github.com/spf13/cobra", "cmd/mxkeep", "the relay has no command line"},
 	{"github.com/prometheus/client_golang", "relay/metrics", "every metric is declared once"},
+	{"github.com/hanwen/go-fuse", "integration/faultfs", "only tests have a disk that fails when it is told to"},
 	{"go.yaml.in/yaml", "configs", "one file format, read in one place"},
 }
 

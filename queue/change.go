@@ -13,6 +13,7 @@ type Settlement struct {
 	NextAttempt time.Time      // if a recipient is still pending
 	Step        int            // new Message.Step
 	Held        string         // reason to hold what is still pending, "" for none
+	Damaged     bool           // the content differed from its digest; goes with Held
 	Actor       string
 }
 
@@ -31,7 +32,7 @@ const (
 	Delete      Event = "delete"
 	Undelete    Event = "undelete"
 	Purged      Event = "purged"   // content removed after its time in the trash
-	Damaged     Event = "damaged"  // content differs from its digest; held
+	Damaged     Event = "damaged"  // content or record differs from its digest or checksum, or a file was set aside; Reason says which
 	Passed      Event = "passed"   // handed to the primary within the session
 	Rejected    Event = "rejected" // refused at RCPT or at the end of the data
 	Noted       Event = "noted"    // an operator's act that is not about one message
@@ -111,8 +112,12 @@ func (m Message) Interrupted(now time.Time, wait time.Duration) (Message, Entry)
 // interruption is the ledger line of an attempt that was never settled.
 func (m Message) interruption(now time.Time) Entry {
 	e := Entry{At: now, Event: Interrupted, ID: m.ID, Attempt: m.Attempts, MessageID: m.MessageID}
-	for _, i := range m.Pending() {
-		e.Recipients = append(e.Recipients, m.Envelope.Recipients[i].ForwardPath)
+	for _, r := range m.Envelope.Recipients {
+		r.Deleted = false // meanwhile; the attempt was for it all the same
+		if !r.pending() {
+			continue
+		}
+		e.Recipients = append(e.Recipients, r.ForwardPath)
 		e.Results = append(e.Results, Result{At: now, Action: Deferred, Scope: ScopeOwn,
 			Reply: Reply{Text: "the relay stopped during this attempt"}, MaybeDuplicate: true})
 	}
@@ -140,6 +145,10 @@ func (m Message) Settled(s Settlement, now time.Time) (Message, Entry, error) {
 		e.Recipients = append(e.Recipients, m.Envelope.Recipients[i].ForwardPath)
 		e.Results = append(e.Results, result)
 	}
+	if s.Damaged {
+		e.Event = Damaged
+	}
+	m.Damaged = s.Damaged
 	m.LeasedUntil = time.Time{}
 	m.NextAttempt = s.NextAttempt
 	m.Step = s.Step

@@ -44,6 +44,29 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
+// TestSettledAsDamaged: damage is a line of its own kind, and holds the message
+// until an attempt finds its content whole.
+func TestSettledAsDamaged(t *testing.T) {
+	m := message(2)
+	s := Settlement{ID: id, Attempt: 1, Damaged: true, Held: "damaged", Results: map[int]Result{0: {At: noon, Action: Delivered}}}
+	after, e, err := m.Settled(s, noon)
+	if err != nil || !after.Damaged || after.State() != StateHeld || e.Event != Damaged || e.Reason != "damaged" || len(e.Results) != 1 {
+		t.Fatalf("%+v, %+v, %v", after, e, err)
+	}
+	if _, _, act := after.PurgedBy(DefaultKeep(), noon.Add(100_000*time.Hour)); act {
+		t.Error("it is purged")
+	}
+	released, _, err := after.Amended(Amendment{ID: id, At: noon, Event: Release})
+	if err != nil || !released.Damaged {
+		t.Fatalf("released: %+v, %v", released, err)
+	}
+	claimed, _ := released.Claimed(noon, time.Hour)
+	whole, e, err := claimed.Settled(Settlement{ID: id, Attempt: 2, Results: map[int]Result{1: {At: noon, Action: Deferred}}}, noon)
+	if err != nil || whole.Damaged || e.Event != Attempted {
+		t.Errorf("%+v, %+v, %v", whole, e, err)
+	}
+}
+
 func TestSettledOnlyForTheRunningAttempt(t *testing.T) {
 	m := message(1)
 	late := noon.Add(48 * time.Hour) // after the lease, but nobody has claimed it since

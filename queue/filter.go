@@ -46,11 +46,12 @@ func (f Filter) wants(m Message) bool {
 
 // LedgerFilter chooses ledger lines. The zero LedgerFilter chooses all.
 type LedgerFilter struct {
-	ID           ID
-	MessageID    string
-	Address      string // of the reverse-path or a recipient
-	Events       []Event
-	Since, Until time.Time // Until is exclusive; zero is open
+	ID            ID
+	MessageID     string
+	Address       string // of the reverse-path or a recipient
+	RemoteSession string // that a result names
+	Events        []Event
+	Since, Until  time.Time // Until is exclusive; zero is open
 }
 
 // Match reports whether the filter chooses the line.
@@ -60,7 +61,8 @@ func (f LedgerFilter) Match(e Entry) bool {
 		f.MessageID != "" && f.MessageID != e.MessageID,
 		!f.Since.IsZero() && e.At.Before(f.Since),
 		!f.Until.IsZero() && !e.At.Before(f.Until),
-		f.Address != "" && !e.names(f.Address):
+		f.Address != "" && !e.names(f.Address),
+		f.RemoteSession != "" && !e.inSession(f.RemoteSession):
 		return false
 	}
 	for _, event := range f.Events {
@@ -78,4 +80,13 @@ func (e Entry) names(address string) bool {
 		}
 	}
 	return e.ReversePath != "" && strings.EqualFold(e.ReversePath, address)
+}
+
+func (e Entry) inSession(session string) bool {
+	for _, r := range e.Results {
+		if r.RemoteSession == session {
+			return true
+		}
+	}
+	return false
 }

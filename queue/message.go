@@ -186,7 +186,8 @@ type Message struct {
 	Held        string        `json:"held,omitempty"`
 	HeldAt      time.Time     `json:"held_at,omitzero"`
 	DeletedAt   time.Time     `json:"deleted_at,omitzero"`
-	Purged      bool          `json:"purged,omitempty"` // the content is gone
+	Purged      bool          `json:"purged,omitempty"`  // the content is gone
+	Damaged     bool          `json:"damaged,omitempty"` // the content was last found to differ from Digest
 }
 
 // Expires is the instant after which a deferral becomes an expiry. While a

@@ -5,6 +5,7 @@
 // If it returns an error the message is not ours: the sender keeps it. Nothing
 // of it remains, but for one case: when the disk fails during Commit, only a
 // restart shows whether it was kept, and then the sender's next try is a duplicate.
+// What the disk damages afterwards is found, kept, and told: see Stats.
 //
 // The package is the contract: types, the pure decisions Plan and Filter, and
 // the Store interface. Sub-package bolt keeps the mail in bbolt, sub-package
@@ -39,6 +40,7 @@ var (
 	ErrFull     = errors.New("not enough free space")
 	ErrDamaged  = errors.New("content differs from its digest")
 	ErrClosed   = errors.New("store is closed")
+	ErrNoFile   = errors.New("no such file")
 )
 
 // Store keeps mail and its ledger. All methods may be called concurrently.
@@ -68,15 +70,19 @@ type Store interface {
 	Settle(ctx context.Context, s Settlement) error
 	// Amend writes an operator's act and its ledger line. ErrState if it does not apply.
 	Amend(ctx context.Context, a Amendment) error
-	// Message returns one message, also when all its recipients are final.
+	// Message returns one message. ErrNotFound some time after all its recipients
+	// have become final and nothing can be brought back: then the ledger alone
+	// knows of it. Settle and Amend may say so a moment earlier.
 	Message(ctx context.Context, id ID) (Message, error)
 	// Messages lists what matches, in order of ID, while the store goes on.
 	// Messages whose recipients are all Delivered, Failed or Expired are
-	// listed only if the filter asks for such a state.
+	// listed only if the filter asks for such a state. An error that is
+	// ErrDamaged is about one record: the listing goes on behind it.
 	Messages(ctx context.Context, f Filter) iter.Seq2[Message, error]
 	// Note adds a ledger line that belongs to no held message. Seq is given by the store.
 	Note(ctx context.Context, e Entry) error
-	// Ledger lists lines in the order in which they were written.
+	// Ledger lists lines in the order in which they were written. An error that
+	// is ErrDamaged is about one line: the listing goes on behind it.
 	Ledger(ctx context.Context, f LedgerFilter) iter.Seq2[Entry, error]
 	// Purge removes the content of trash whose time is over, reports of how many
 	// messages, and moves kept refusals whose time is over into the trash.
@@ -108,13 +114,18 @@ type Draft interface {
 
 // Stats is what the counters say at one instant.
 type Stats struct {
-	Account   Account
-	Messages  map[State]int64 // messages that are not final, by derived state
-	Bytes     int64           // content of messages that are not final, in bytes
-	Upstreams map[string]Held // messages that are not final, by upstream
-	DiskUsed  int64           // bytes of the store's files
-	DiskFree  int64           // bytes that the file system has left
-	Oldest    time.Time       // AcceptedAt of the first message, by ID, that is not final; zero if none
+	Account    Account
+	Messages   map[State]int64 // messages that are not final, by derived state
+	Bytes      int64           // content of messages that are not final, in bytes
+	Upstreams  map[string]Held // messages that are not final, by upstream
+	DiskUsed   int64           // bytes of the files that hold mail
+	LedgerUsed int64           // bytes of the ledger's own files
+	DiskFree   int64           // bytes that the file system has left
+	Oldest     time.Time       // AcceptedAt of the first message, by ID, that is not final; zero if none
+
+	Damaged    int64   // messages that are not final whose content was found to differ from its digest
+	Unreadable int64   // messages whose record was found to differ from its checksum; they count as before
+	Aside      []Aside // what has been set aside and is not closed, oldest first
 }
 
 // Account counts recipients. At every instant

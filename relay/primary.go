@@ -9,6 +9,7 @@ import (
 	"github.com/mxkeep/mxkeep/configs"
 	"github.com/mxkeep/mxkeep/health"
 	"github.com/mxkeep/mxkeep/health/probe"
+	"github.com/mxkeep/mxkeep/queue/failpoint"
 	"github.com/mxkeep/mxkeep/relay/admin"
 	"github.com/mxkeep/mxkeep/relay/outbound"
 	"github.com/mxkeep/mxkeep/relay/state"
@@ -50,9 +51,11 @@ func (r *Relay) newPrimary(c configs.Upstream) (*primary, error) {
 		return nil, err
 	}
 	p.monitor = health.NewMonitor(health.MonitorOptions{Upstream: c.Name, Rules: health.Rules(c.Health), Initial: p.last(r.state), Save: func(s health.Status) {
+		failpoint.Hit(failpoint.HealthSaving)
 		if err := r.state.Put(healthOwner, c.Name, remembered{s, p.recipient}); err != nil {
 			r.log.Warn("health.unsaved", "upstream", c.Name, "error", err)
 		}
+		failpoint.Hit(failpoint.HealthSaved)
 	}})
 	p.prober = probe.New(probe.Options{Every: c.Probe.Every, EveryBad: c.Probe.EveryBad, Jitter: c.Probe.Jitter, Timeout: c.Probe.Timeout,
 		Check:   func(ctx context.Context) []health.Signal { return p.upstream.Probe(ctx, p.recipient, nil) },
@@ -105,7 +108,7 @@ func (p *primary) follow(ctx context.Context) {
 		}
 		p.log.Log(ctx, level, "health.changed", "upstream", p.name, "from", was, "to", is,
 			"throttled", now.Throttled.Active(), "misconfigured", now.Misconfigured.Active(), "why", why)
-		if last.State == health.Up && now.State == health.Degraded {
+		if last.State == health.Up && now.State == health.Degraded && now.BadRounds == 0 {
 			p.prober.Kick()
 		}
 		last, was = now, is

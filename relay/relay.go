@@ -16,6 +16,9 @@
 //	health.unsaved, health.forgotten, pause.forgotten
 //	                  what the last stop left behind could not be written, or read
 //	queue.purged      how many messages nobody wanted any more
+//	queue.stranded    there is mail for an upstream that is no longer configured
+//	upstreams.unsaved, upstreams.forgotten
+//	                  the names of upstreams could not be written, or read
 package relay
 
 import (
@@ -24,7 +27,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -45,6 +47,8 @@ type Options struct {
 	Version string
 	Manager string       // socket of the service manager, as NOTIFY_SOCKET names it; "" is none
 	Log     *slog.Logger // default: nothing is logged
+	// Check reads a file of the store in a process of its own, see bolt.Options; nil is no check.
+	Check func(ctx context.Context, path string) error
 }
 
 // Relay is a relay that has opened its files and ports. Make it with Open.
@@ -52,6 +56,7 @@ type Relay struct {
 	config  configs.Config
 	log     *slog.Logger
 	version string
+	check   func(ctx context.Context, path string) error
 	manager manager
 
 	state     *state.File
@@ -70,7 +75,7 @@ type Relay struct {
 // Open opens files and ports, all or none. Nobody is answered before Run.
 // Close what was opened if Run is not called.
 func Open(o Options) (*Relay, error) {
-	r := &Relay{config: o.Config, log: o.Log, version: o.Version, manager: manager(o.Manager)}
+	r := &Relay{config: o.Config, log: o.Log, version: o.Version, check: o.Check, manager: manager(o.Manager)}
 	if r.log == nil {
 		r.log = slog.New(slog.DiscardHandler)
 	}
@@ -84,15 +89,17 @@ func Open(o Options) (*Relay, error) {
 
 func (r *Relay) openFiles() error {
 	folder := r.config.Data
-	if err := os.MkdirAll(folder, 0o700); err != nil {
+	err := makeFolder(folder)
+	if err != nil {
 		return err
 	}
-	var err error
 	// First the one that says whether another relay has the folder: state.ErrInUse.
 	if r.state, err = state.Open(filepath.Join(folder, "state.db")); err != nil {
 		return err
 	}
-	if r.store, err = bolt.Open(filepath.Join(folder, "queue"), storeOptions(r.config, r.log)); err != nil {
+	options := storeOptions(r.config, r.log)
+	options.Check = r.check
+	if r.store, err = bolt.Open(filepath.Join(folder, "queue"), options); err != nil {
 		return err
 	}
 	r.resolver, err = dns.New(dnsOptions(r.config, r.state, r.log))
@@ -132,7 +139,7 @@ func (r *Relay) listen() error {
 	for _, p := range r.primaries {
 		upstreams = append(upstreams, p.shown())
 	}
-	r.admin = admin.New(admin.Options{Store: r.store, Upstreams: upstreams, Inbound: r.intake.shown(),
+	r.admin = admin.New(admin.Options{Store: r.store, Files: r.store, Upstreams: upstreams, Former: r.former(), Inbound: r.intake.shown(),
 		Keep: keep(r.config), Limits: limits(r.config), Reserve: r.config.Inbound.MinFree, Version: r.version, Started: time.Now(), Ready: r.ready})
 	return nil
 }

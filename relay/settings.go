@@ -20,7 +20,7 @@ import (
 
 func storeOptions(c configs.Config, log *slog.Logger) bolt.Options {
 	return bolt.Options{GenerationSize: c.Queue.GenerationSize, GenerationAge: c.Queue.GenerationAge,
-		Keep: keep(c), Interrupted: c.Queue.Interrupted, MinFree: uint64(c.Inbound.MinFree), Limits: limits(c), Log: log}
+		LedgerKeep: c.Queue.Ledger, Keep: keep(c), Interrupted: c.Queue.Interrupted, MinFree: uint64(c.Inbound.MinFree), Limits: limits(c), Log: log}
 }
 
 func limits(c configs.Config) queue.Limits {

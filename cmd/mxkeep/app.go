@@ -69,7 +69,7 @@ func (a *app) start(cmd *cobra.Command, _ []string) error {
 	if a.flags.json != "" && a.flags.json != "1" {
 		return usage("--json=%s: this version writes schema 1", a.flags.json)
 	}
-	if _, err := a.format(); err != nil {
+	if err := a.fits(cmd.Annotations); err != nil {
 		return err
 	}
 	if a.flags.timeout > 0 {
@@ -99,6 +99,12 @@ func (a *app) socket() string {
 		}
 	}
 	return defaultSocket
+}
+
+// zoneName names the zone of the times of a listing.
+func (a *app) zoneName() string {
+	name, _ := a.now.In(a.zone()).Zone()
+	return name
 }
 
 // zone is where times for people are shown.

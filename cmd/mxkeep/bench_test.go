@@ -40,7 +40,7 @@ func BenchmarkQueueList(b *testing.B) {
 
 // timeList runs a listing. It returns when the first row came, and the peak of memory in KiB.
 func (r *rig) timeList(b *testing.B, arguments string, rows int) (first time.Duration, peak int64) {
-	cmd := exec.Command(os.Args[0], "-test.run=^TestAsProcess$")
+	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), "MXKEEP_TEST_ARGUMENTS="+arguments, "MXKEEP_SOCKET="+r.socket)
 	out, err := cmd.StdoutPipe()
 	if err != nil {

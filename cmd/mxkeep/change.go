@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -46,10 +47,11 @@ func (v verb) command(a *app) (*cobra.Command, *changing) {
 	var s selection
 	c := &changing{app: a, verb: v, request: admin.ChangeRequest{Verb: v.name}}
 	cmd := &cobra.Command{
-		Use:     v.name + " [ID...]",
-		Short:   v.short,
-		Long:    v.long,
-		Example: v.example,
+		Use:         v.name + " [ID...]",
+		Annotations: map[string]string{alsoFormats: "id"},
+		Short:       v.short,
+		Long:        v.long,
+		Example:     v.example,
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			if c.chosen, err = a.choose(cmd.Context(), &s, args); err != nil {
 				return err
@@ -60,7 +62,7 @@ func (v verb) command(a *app) (*cobra.Command, *changing) {
 	selectFlags(cmd, &s)
 	f := cmd.Flags()
 	f.StringVar(&c.request.Reason, "reason", "", "why, for the ledger")
-	f.IntVar(&c.ifCount, "if-count", -1, "change nothing if another number of messages matches")
+	f.IntVar(&c.ifCount, "if-count", -1, "change nothing unless so many match")
 	f.IntVar(&c.request.Limit, "limit", 0, "at most so many, the oldest first; 0 is all")
 	f.BoolVar(&c.failEmpty, "fail-empty", false, "exit with 5 if nothing matches")
 	if v.danger == severe {
@@ -83,6 +85,8 @@ func (c *changing) run(cmd *cobra.Command) error {
 		return err
 	}
 	switch {
+	case plan.Count+plan.Inapt+plan.WaitingCount == 0 && c.named():
+		return failure{admin.CodeNotFound, "none of the ids is that of a message, or no filter fits it; nothing was changed"}
 	case c.ifCount >= 0 && plan.Count != c.ifCount:
 		return failure{admin.CodeCountChanged, fmt.Sprintf("%s match now, not %d; nothing was changed", messages(plan.Count), c.ifCount)}
 	case c.app.flags.dryRun || plan.Count == 0:
@@ -92,6 +96,11 @@ func (c *changing) run(cmd *cobra.Command) error {
 		return err
 	}
 	return c.apply(cmd, plan)
+}
+
+// named reports whether messages were chosen by id.
+func (c *changing) named() bool {
+	return slices.ContainsFunc(c.chosen.Where, func(rule string) bool { return strings.HasPrefix(rule, "id=") })
 }
 
 // permit asks, or wants the answer on the command line.
@@ -180,12 +189,29 @@ func (c *changing) show(w io.Writer, change admin.Change) {
 	if change.Done > 0 {
 		fmt.Fprintf(w, "%s %s, %s%s.\n", c.verb.done, messages(change.Done), size(change.Bytes), c.app.kept(change))
 		if c.verb.reverse != nil {
-			fmt.Fprintf(w, "Undo: %s\n", clean(c.verb.reverse(c.chosen, change.IDs)))
+			c.showUndo(w, change)
 		}
 		return
 	}
-	if change.WaitingCount == 0 {
+	switch {
+	case change.WaitingCount > 0:
+	case change.Inapt == 0:
+		fmt.Fprintf(w, "Nothing to %s: no message matches.\n", c.verb.name)
+	default:
 		fmt.Fprintf(w, "Nothing to %s: %s chosen, none in a state that allows it.\n", c.verb.name, messages(change.Inapt))
+	}
+}
+
+// showUndo says how to take the change back. Many are not listed by id: then
+// the same rules choose them, and with them what was so before.
+func (c *changing) showUndo(w io.Writer, change admin.Change) {
+	switch undo := clean(c.verb.reverse(c.chosen, change.IDs)); {
+	case undo == "":
+		fmt.Fprintf(w, "No one command takes this back for so many. Next time keep the ids: add -o id > FILE\n")
+	case len(change.IDs) > fewIDs && change.Inapt > 0:
+		fmt.Fprintf(w, "Undo, also for those that were so before: %s\n", undo)
+	default:
+		fmt.Fprintf(w, "Undo: %s\n", undo)
 	}
 }
 
@@ -200,12 +226,13 @@ func (a *app) kept(change admin.Change) string {
 // showWaiting says that a retry would do nothing, and what would.
 func (c *changing) showWaiting(w io.Writer, change admin.Change) {
 	names := clean(strings.Join(change.Waiting, ", "))
-	fmt.Fprintf(w, "%s takes no mail now. %s will be tried when it does anyway, oldest first.\n", names, messages(change.WaitingCount))
+	fmt.Fprintf(w, "%s takes no mail now. When it does, %s will be tried anyway, oldest first.\n", names, messages(change.WaitingCount))
 	if change.Done == 0 {
 		fmt.Fprintln(w, "Nothing changed.")
 	}
-	fmt.Fprintf(w, "To make them due at once all the same: mxkeep queue retry %s --now\n", clean(pasted(c.chosen)))
-	fmt.Fprintln(w, `To stop waiting for the health check:  mxkeep health override up --for 10m --reason "..."`)
+	fmt.Fprintf(w, "To make them first in turn:\n  mxkeep queue retry %s --now\n", clean(pasted(c.chosen)))
+	fmt.Fprintln(w, "To stop waiting for the probes:")
+	fmt.Fprintln(w, `  mxkeep health override up --for 10m --reason "..."`)
 }
 
 // showPlan writes set, bytes and a sample.
@@ -213,7 +240,9 @@ func (a *app) showPlan(w io.Writer, plan admin.Change) {
 	fmt.Fprintf(w, "%s, %s, received %s to %s, %s recipients.\n", messages(plan.Count), size(plan.Bytes),
 		a.clock(plan.Oldest), a.clock(plan.Newest), admin.Thousands(int64(plan.Recipients)))
 	for _, m := range plan.Sample {
-		fmt.Fprintf(w, "  %s  %s > %s  %s\n", clean(m.ID), clean(from(m)), clean(to(m)), size(m.SizeBytes))
+		tail := "  " + size(m.SizeBytes)
+		line := fmt.Sprintf("  %s  %s > %s", clean(m.ID), clean(from(m)), clean(to(m)))
+		fmt.Fprintln(w, cut(line, a.width()-len(tail), a.screen.utf8)+tail)
 	}
 	if more := plan.Count - len(plan.Sample); more > 0 {
 		fmt.Fprintf(w, "  ... %s more (all of them: --dry-run -o id)\n", admin.Thousands(int64(more)))

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/mxkeep/mxkeep/health"
 	"github.com/mxkeep/mxkeep/queue"
@@ -30,7 +31,11 @@ var changingVerbs = map[string][]string{
 
 // readingVerbs change nothing at all.
 var readingVerbs = []string{"status", "ready", "queue list", "queue stats", "queue show", "queue cat", "trace",
-	"health show", "health probe", "config validate", "config example", "version", "completion", "help"}
+	"health show", "health probe", "config validate", "config example", "version", "completion", "help",
+	"db check", "db stats"}
+
+// fileVerbs change files, not messages that were chosen: see db_test.go.
+var fileVerbs = []string{"db salvage", "db accept-loss"}
 
 // runs are commands that are processes of their own, not clients.
 var runs = []string{"serve", "demo"}
@@ -50,7 +55,7 @@ func leaves(cmd *cobra.Command, above string) (all []string) {
 
 func TestEveryCommandIsKnownToTheseTests(t *testing.T) {
 	r := newRig(t)
-	known := slices.Concat(slices.Collect(maps.Keys(changingVerbs)), readingVerbs, runs)
+	known := slices.Concat(slices.Collect(maps.Keys(changingVerbs)), readingVerbs, fileVerbs, runs)
 	root := newRoot(&app{env: func(string) string { return "" }})
 	for _, name := range leaves(root, "") {
 		if !slices.Contains(known, name) {
@@ -120,6 +125,9 @@ func TestDryRunChangesNothing(t *testing.T) {
 	for name, flags := range changingVerbs {
 		r := newRig(t)
 		population(r)
+		if name == "queue resume" {
+			r.inbound.Stats.Paused.Until = time.Now().Add(time.Hour)
+		}
 		r.serve()
 		before := snapshot(r)
 		got := r.run(slices.Concat(strings.Fields(name), selected(name), flags, []string{"--dry-run"})...)
@@ -358,7 +366,7 @@ func TestPauseResumeOverride(t *testing.T) {
 			o := r.exo.Status.Override
 			return o != nil && o.State == health.Up && o.Reason == "mended" && o.Actor != ""
 		}},
-		{[]string{"health", "override", "auto", "--reason", "done"}, 0, "what the probes say", func() bool { return r.exo.Status.Override == nil }},
+		{[]string{"health", "override", "auto", "--reason", "done"}, 0, "The probes decide about exo again", func() bool { return r.exo.Status.Override == nil }},
 	}
 	for _, step := range steps {
 		got := r.run(step.args...)
@@ -378,5 +386,63 @@ func TestPauseResumeOverride(t *testing.T) {
 	}
 	if got := r.terminal(80, "y\n", "queue", "pause", "--inbound", "--reason", "x"); got.code != 0 || r.inbound.Stats.Paused.Reason != "x" {
 		t.Errorf("asked and answered: exit %d, %q", got.code, got.errs)
+	}
+}
+
+func TestAFormatThatACommandHasNotIsRefusedBeforeItActs(t *testing.T) {
+	for name, flags := range changingVerbs {
+		for _, format := range [][]string{{"-o", "mailq"}, {"-o", "csv"}, {"--fields", "state"}} {
+			r := newRig(t)
+			population(r)
+			r.serve()
+			before := snapshot(r)
+			got := r.run(slices.Concat(strings.Fields(name), selected(name), flags, format)...)
+			if got.code != exitUsage || !strings.Contains(got.errs, "E1101") || snapshot(r) != before {
+				t.Errorf("%s %v: exit %d, %q", name, format, got.code, got.errs)
+			}
+		}
+	}
+}
+
+func TestWhatIsNotThereIsSaid(t *testing.T) {
+	r := newRig(t)
+	r.serve()
+	if got := r.run("queue", "retry", "000000000000"); got.code != exitNotFound || !strings.Contains(got.errs, "E1401") {
+		t.Errorf("an unknown id: exit %d, %q", got.code, got.errs)
+	}
+	for _, args := range [][]string{{"queue", "pause", "--inbound", "--reason", "x", "-n"}, {"health", "override", "down", "--reason", "x", "-n"}} {
+		if got := r.run(args...); got.code != 0 || !strings.HasPrefix(got.out, "Dry run: nothing was changed. It would say: ") || strings.Contains(got.out, "End it") {
+			t.Errorf("%v: exit %d, %q", args, got.code, got.out)
+		}
+	}
+	if got := r.run("queue", "retry", "--all"); got.code != 0 || got.out != "Nothing to retry: no message matches.\n" {
+		t.Errorf("no message at all: exit %d, %q", got.code, got.errs)
+	}
+	if got := r.run("queue", "resume", "--inbound", "--outbound"); got.code != 0 || got.out != "Nothing to resume: it is not paused.\n" {
+		t.Errorf("what is not paused: exit %d, %q", got.code, got.out)
+	}
+	for _, command := range []string{"queue show", "queue cat", "trace", "completion", "health override", "queue pause", "queue resume"} {
+		if got := r.run(strings.Fields(command)...); got.code != exitUsage || !strings.Contains(got.errs, "E1101") {
+			t.Errorf("%s: exit %d, %q", command, got.code, got.errs)
+		}
+	}
+}
+
+func TestUndoIsExactOrSaysThatItIsNot(t *testing.T) {
+	r := newRig(t)
+	for range fewIDs + 1 {
+		r.accept("a@b.example", "c@corp.example")
+	}
+	r.serve()
+	if got := r.run("queue", "hold", "--all"); !strings.Contains(got.out, "\nUndo: mxkeep queue release --state held\n") {
+		t.Errorf("%q", got.out)
+	}
+	if got := r.run("queue", "release", "--state", "held"); !strings.Contains(got.out, "add -o id > FILE") {
+		t.Errorf("%q", got.out)
+	}
+	last := r.accept("a@b.example", "c@corp.example")
+	r.run("queue", "hold", string(last))
+	if got := r.run("queue", "hold", "--all"); !strings.Contains(got.out, "Undo, also for those that were so before: mxkeep queue release --state held\n") {
+		t.Errorf("%q", got.out)
 	}
 }

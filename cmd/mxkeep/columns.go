@@ -16,16 +16,16 @@ func (a *app) messageColumns() []column[admin.Message] {
 	return []column[admin.Message]{
 		plain("id", "ID", func(m admin.Message) string { return m.ID }),
 		plain("state", "STATE", func(m admin.Message) string { return m.State }),
-		{name: "received_at", title: "AGE", drop: 3, exact: func(m admin.Message) string { return m.ReceivedAt.String() },
+		{name: "received_at", title: "AGE", drop: 4, exact: func(m admin.Message) string { return m.ReceivedAt.String() },
 			human: func(m admin.Message) string { return since(m.ReceivedAt, a.now) }},
 		{name: "next_attempt_at", title: "NEXT", human: a.next, exact: exactNext},
-		{name: "expires_at", title: "EXPIRES", exact: func(m admin.Message) string { return m.ExpiresAt.String() }, human: a.expires},
-		{name: "size_bytes", title: "SIZE", right: true, drop: 2, exact: func(m admin.Message) string { return strconv.FormatInt(m.SizeBytes, 10) },
+		{name: "expires_at", title: "EXPIRES", drop: 2, exact: func(m admin.Message) string { return m.ExpiresAt.String() }, human: a.expires},
+		{name: "size_bytes", title: "SIZE", right: true, drop: 3, exact: func(m admin.Message) string { return strconv.FormatInt(m.SizeBytes, 10) },
 			human: func(m admin.Message) string { return size(m.SizeBytes) }},
 		{name: "attempts", title: "TRY", right: true, drop: 1, human: tries, exact: tries},
-		{name: "from", title: "FROM", least: 10, human: from, exact: from},
-		{name: "to", title: "TO", least: 10, human: to, exact: recipients},
-		{name: "last_reply", title: "LAST REPLY", least: 10, human: lastReply, exact: lastReply},
+		{name: "from", title: "FROM", least: 14, human: from, exact: from},
+		{name: "to", title: "TO", least: 14, human: to, exact: recipients},
+		{name: "last_reply", title: "LAST REPLY", least: 10, spare: true, human: func(m admin.Message) string { return a.brief(lastReply(m)) }, exact: lastReply},
 		plain("message_id", "MESSAGE-ID", func(m admin.Message) string { return m.MessageID }),
 		plain("client", "CLIENT", func(m admin.Message) string { return m.Client.IP }),
 		plain("upstream", "UPSTREAM", func(m admin.Message) string { return m.Upstream }),
@@ -94,17 +94,22 @@ func recipients(m admin.Message) string {
 	return strings.Join(all, ",")
 }
 
-// lastReply is why it is held, or else the first reply there is.
-func lastReply(m admin.Message) string {
+// lastReply is why it is held, or else the last reply about a recipient that is
+// as the message is, or else about any.
+func lastReply(m admin.Message) (reply string) {
 	if m.State == "held" {
 		return "held: " + m.HeldReason
 	}
 	for _, r := range m.Recipients {
-		if r.LastReply != nil {
+		switch {
+		case r.LastReply == nil:
+		case r.State == m.State:
 			return replyLine(*r.LastReply)
+		case reply == "":
+			reply = replyLine(*r.LastReply)
 		}
 	}
-	return ""
+	return reply
 }
 
 // mailq is the classic view of a message: a line, the reason, the recipients.

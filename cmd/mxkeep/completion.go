@@ -25,7 +25,7 @@ func newCompletion(a *app) *cobra.Command {
 			"  mxkeep completion zsh > \"${fpath[1]}/_mxkeep\"\n" +
 			"  mxkeep completion fish > ~/.config/fish/completions/mxkeep.fish\n" +
 			"  mxkeep completion powershell >> $PROFILE",
-		Args: cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
+		Args: exactly("a shell: bash, zsh, fish or powershell", "bash", "zsh", "fish", "powershell"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			for _, shell := range shells {
 				if shell.name == args[0] {

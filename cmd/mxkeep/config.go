@@ -44,12 +44,16 @@ func newConfigValidate(a *app) *cobra.Command {
 		Long: "Says all that is wrong with a configuration file, and exits with 78 if anything is. It only reads: nothing is\n" +
 			"written, no port is opened and nobody is asked. Files that it names are looked at as the user who runs this.",
 		Example: "  mxkeep config validate /etc/mxkeep/mxkeep.yaml\n" +
+			"  mxkeep config example | mxkeep config validate -\n" +
 			"  sudo -u mxkeep mxkeep config validate --config /etc/mxkeep/mxkeep.yaml --json",
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			file := a.configFile()
 			if len(args) > 0 {
 				file = args[0]
+			}
+			if file == "-" {
+				file = "/dev/stdin"
 			}
 			if file == "" {
 				return usage("no configuration file: name one, say --config FILE, or set MXKEEP_CONFIG")

@@ -61,6 +61,7 @@ func TestConfigFileIsChosen(t *testing.T) {
 		{"argument", "config validate three.yaml -c wrong.yaml", "wrong.yaml", 0, "three.yaml: valid", ""},
 		{"flag", "config validate -c three.yaml", "wrong.yaml", 0, "three.yaml: valid", ""},
 		{"environment", "config validate", "three.yaml", 0, "three.yaml: valid", ""},
+		{"standard input, in which nothing is", "config validate -", "", exitConfig, "/dev/stdin:", ""},
 		{"none", "config validate", "", exitUsage, "", "E1101 usage: no configuration file"},
 		{"format", "config validate three.yaml -o csv", "", exitUsage, "", "E1101 usage: this command has no output as csv"},
 		{"two", "config validate three.yaml wrong.yaml", "", exitUsage, "", "E1101 usage"},

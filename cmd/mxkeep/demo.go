@@ -1,22 +1,25 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/mxkeep/mxkeep/cmd/mxkeep/demo"
 	"github.com/spf13/cobra"
 )
 
 func newDemo(a *app) *cobra.Command {
-	var keep, sender string
+	var name, keep, sender string
 	var list bool
 	o := demo.Options{}
 	cmd := &cobra.Command{
 		Use:   "demo",
-		Short: "Show an outage on this machine: held, killed, recovered, delivered, accounted for",
+		Short: "Show an outage on this machine, with an account of every message",
 		Long: "Runs a simulated Exchange Online, a relay and a sender on loopback, brings an outage, kills the relay,\n" +
 			"ends the outage, and then joins two records that the relay cannot write: what the sender was answered\n" +
 			"with 250, and what the primary took. Exits with 1 if anything was lost, changed, bounced, or sent twice\n" +
@@ -35,26 +38,43 @@ func newDemo(a *app) *cobra.Command {
 				}
 				return demo.RunSender(cmd.Context(), order, a.in, a.out)
 			case list:
-				for _, script := range demo.Scripts() {
-					fmt.Fprintf(a.out, "%-11s the primary %s\n", script.Name, script.About)
-				}
-				return nil
+				return a.document(scenarios{"mxkeep.demo.scenarios/1", demo.Scripts()}, a.showScenarios)
 			}
-			return a.demo(cmd, o, keep)
+			var err error
+			if o.Script, err = demo.Find(name); err != nil {
+				return usage("--scenario: %v", err)
+			}
+			// Who closes the terminal ends it as well.
+			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGHUP)
+			defer stop()
+			return a.demo(ctx, o, keep)
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.Script, "scenario", "", "what to show; --list says what there is (default: the outage of January 2026)")
+	f.StringVar(&name, "scenario", "", "what to show, of those in --list")
 	f.BoolVar(&list, "list", false, "list the scenarios")
-	f.StringVar(&keep, "keep", "", "keep all data in this folder, which must be empty or missing")
-	f.BoolVar(&o.Forget, "forget", false, "leave one message out of the primary's record, to see that the account notices")
+	f.StringVar(&keep, "keep", "", "keep all data in this folder, empty or new")
+	f.BoolVar(&o.Forget, "forget", false, "hide one message: the account must notice")
 	f.StringVar(&sender, "sender", "", "be the sender")
 	_ = f.MarkHidden("sender") // the flag exists
 	return cmd
 }
 
+// scenarios is what there is to show.
+type scenarios struct {
+	Schema    string        `json:"schema"`
+	Scenarios []demo.Script `json:"scenarios"`
+}
+
+func (a *app) showScenarios(w io.Writer) {
+	const columns = 13 // of names
+	for _, script := range demo.Scripts() {
+		a.flow(w).block(fmt.Sprintf("%-*s", columns, script.Name), columns, "the primary "+script.About)
+	}
+}
+
 // demo shows one script. The story goes to standard error if the output is for a program.
-func (a *app) demo(cmd *cobra.Command, o demo.Options, keep string) error {
+func (a *app) demo(ctx context.Context, o demo.Options, keep string) error {
 	folder, remove, err := demoFolder(keep)
 	if err != nil {
 		return err
@@ -64,9 +84,13 @@ func (a *app) demo(cmd *cobra.Command, o demo.Options, keep string) error {
 	if format, _ := a.format(); format == formatJSON || format == formatJSONL {
 		o.Out = a.errs
 	}
-	report, err := demo.Run(cmd.Context(), o)
-	if err != nil {
+	report, err := demo.Run(ctx, o)
+	switch {
+	case err == nil:
+	case ctx.Err() != nil: // somebody wanted it to end
 		return fmt.Errorf("demo: %w", err)
+	default:
+		return failure{"demo_failed", err.Error()}
 	}
 	if err := a.document(report, func(w io.Writer) { report.Show(w) }); err != nil {
 		return err

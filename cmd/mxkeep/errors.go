@@ -19,6 +19,7 @@ const (
 	exitUnreachable = 4
 	exitNotFound    = 5
 	exitTimeout     = 6
+	exitDisk        = 74 // EX_IOERR
 	exitConfig      = 78
 	exitInterrupted = 130
 )
@@ -32,7 +33,7 @@ type problem struct {
 
 // problems is every error of the command line. Numbers are never given twice.
 var problems = []problem{
-	{"E1001", "failed", exitFailed, "The message says what is known; the log of the service may say more: journalctl -u mxkeep"},
+	{"E1001", "failed", exitFailed, "The log of the service may say more: journalctl -u mxkeep"},
 	{"E1002", "interrupted", exitInterrupted, "What was changed before is in the ledger: mxkeep trace ID"},
 	{"E1003", "timeout", exitTimeout, "Give it more time with --timeout"},
 	{"E1101", "usage", exitUsage, "See the flags and examples: add --help"},
@@ -45,22 +46,33 @@ var problems = []problem{
 	{"E1108", "confirmation_required", exitUsage, "Look with --dry-run, then repeat with --yes"},
 	{"E1109", "not_confirmed", exitUsage, "Nothing was changed"},
 	{"E1110", "old_habit", exitUsage, "The command was not run"},
-	{"E1203", "daemon_unreachable", exitUnreachable, "Is the service running? systemctl status mxkeep"},
+	{"E1203", "daemon_unreachable", exitUnreachable, "Is the service running? systemctl status mxkeep. Is that its socket? --socket, --config"},
 	{"E1204", "permission_denied", exitUnreachable, "The socket belongs to the service's user: sudo -u mxkeep mxkeep ..., or as root"},
 	{"E1205", "answer_cut_off", exitFailed, "The relay may have stopped meanwhile: systemctl status mxkeep"},
 	{"E1206", admin.CodeNotReady, exitFailed, "See what is wrong: mxkeep status"},
 	{"E1301", "partly_done", exitPartly, "Some messages left, or changed, between looking and acting. Look again: mxkeep queue list"},
-	{"E1401", admin.CodeNotFound, exitNotFound, "Delivered mail is forgotten after a while; the ledger lasts longer: mxkeep trace QUERY"},
+	{"E1401", admin.CodeNotFound, exitNotFound, "What left is forgotten after a while; the ledger lasts longer: mxkeep trace QUERY"},
 	{"E1402", admin.CodeAmbiguous, exitUsage, "Give more letters of the id"},
 	{"E1403", admin.CodeUnknownUpstream, exitUsage, "Name one with --upstream; mxkeep health show lists them"},
 	{"E1404", admin.CodeContentGone, exitNotFound, "What became of it: mxkeep trace ID"},
-	{"E1405", "nothing_matched", exitNotFound, "Look with fewer filters"},
+	{"E1405", "nothing_matched", exitNotFound, "Look with fewer filters, or for another id, Message-ID or address"},
+	{"E1406", admin.CodeNoFile, exitNotFound, "What is set aside: mxkeep db stats"},
 	{"E1501", admin.CodeStoreFailed, exitFailed, "The store failed: see mxkeep status, and journalctl -u mxkeep"},
-	{"E1502", admin.CodeContentDamaged, exitFailed, "The stored bytes differ from what was received; the message is held: mxkeep queue show ID"},
-	{"E1503", admin.CodeRefused, exitFailed, "The message says why; the log of the service may say more: journalctl -u mxkeep"},
+	{"E1502", admin.CodeContentDamaged, exitFailed, "The stored bytes differ from what was received, so it is not delivered: mxkeep queue show ID"},
+	{"E1503", admin.CodeRefused, exitFailed, "The log of the service may say more: journalctl -u mxkeep"},
 	{"E1504", "probe_failed", exitFailed, "See the dialogue: mxkeep health probe -v"},
+	{"E1505", "damage_found", exitFailed, "What to do is in: mxkeep status"},
 	{"E2101", "config_invalid", exitConfig, "Compare with: mxkeep config example"},
+	{"E2201", "start_failed", exitFailed, "Mend what the message names and start it again; no mail was accepted or touched"},
+	{"E2202", "port_in_use", exitFailed, "See who listens there: ss -ltnp; stop that, or change inbound.listen or http.listen"},
+	{"E2203", "port_not_allowed", exitFailed, "Ports below 1024 need the capability CAP_NET_BIND_SERVICE, which the service unit gives; or choose a higher port"},
+	{"E2204", "address_not_ours", exitFailed, "Choose an address of this machine in inbound.listen and http.listen: ip -brief address"},
+	{"E2205", "already_running", exitFailed, "Another relay has this data folder or this socket: systemctl status mxkeep"},
+	{"E2206", codeDiskFailed, exitDisk, "See whether the disk is full or broken: df -h, dmesg. A start shows what was kept; senders try the rest again"},
+	{"E2301", "demo_failed", exitFailed, "The ends of the logs are above, if there are any; to keep everything: mxkeep demo --keep DIR"},
 }
+
+const codeDiskFailed = "disk_failed"
 
 // failure is an error that the command line itself raises, by its code.
 type failure struct{ code, message string }

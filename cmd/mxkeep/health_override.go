@@ -21,7 +21,7 @@ func newHealthOverride(a *app) *cobra.Command {
 		Short:     "Say what counts as the state of an upstream, for a time",
 		Long:      "Say what counts as the state of an upstream, for a time. Signals go on being recorded, and every override ends by itself.",
 		Example:   "  mxkeep health override up --for 10m --reason \"they say it is mended\"",
-		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
+		Args:      exactly("a state: up, down or auto", "up", "down", "auto"),
 		ValidArgs: []string{"up", "down", "auto"},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			request.State, request.DryRun = args[0], a.flags.dryRun
@@ -56,14 +56,19 @@ func (a *app) permitOverride(ctx context.Context, request admin.OverrideRequest)
 	case !a.asks():
 		return failure{"confirmation_required", "override changes what the whole relay does, and nobody can be asked here"}
 	}
-	return a.askYes(ctx, fmt.Sprintf("Override to %s for %s? [y/N] ", request.State, span(admin.Duration(request.ForSeconds))))
+	does := map[string]string{"up": "Deliver", "down": "Hold all mail"}[request.State]
+	return a.askYes(ctx, fmt.Sprintf("%s, whatever the probes say, for %s? [y/N] ", does, span(admin.Duration(request.ForSeconds))))
 }
 
 func (a *app) showOverride(w io.Writer, did admin.Switch) {
 	name := clean(did.Upstreams[0])
 	if did.State == "auto" {
-		fmt.Fprintf(w, "%s\n", wouldBe(did, name+" is what the probes say again."))
+		fmt.Fprintf(w, "%s\n", wouldBe(did, "The probes decide about "+name+" again."))
 		return
 	}
-	fmt.Fprintf(w, "%s\n", wouldBe(did, fmt.Sprintf("%s counts as %s until %s.  End it: mxkeep health override auto --upstream %s --reason \"...\"", name, did.State, a.clock(did.Until), shell(name))))
+	fmt.Fprintf(w, "%s\n", wouldBe(did, fmt.Sprintf("%s counts as %s until %s.", name, did.State, a.clock(did.Until))))
+	if did.DryRun {
+		return
+	}
+	fmt.Fprintf(w, "End it: mxkeep health override auto --upstream %s --reason \"...\"\n", shell(name))
 }

@@ -3,6 +3,9 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
+	"slices"
+	"strings"
 
 	"github.com/mxkeep/mxkeep/relay/admin"
 	"github.com/spf13/cobra"
@@ -23,7 +26,7 @@ func newHealthProbe(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := a.document(report, func(w io.Writer) { showProbe(w, report, verbose) }); err != nil {
+			if err := a.document(report, func(w io.Writer) { a.showProbe(w, report, verbose) }); err != nil {
 				return err
 			}
 			if !report.OK {
@@ -39,16 +42,37 @@ func newHealthProbe(a *app) *cobra.Command {
 	return cmd
 }
 
-func showProbe(w io.Writer, report admin.ProbeReport, verbose bool) {
+func (a *app) showProbe(w io.Writer, report admin.ProbeReport, verbose bool) {
 	if verbose {
-		for _, line := range report.Dialogue {
-			fmt.Fprintf(w, "%8s  %s\n", took(line.AfterSeconds), clean(line.Text))
-		}
+		showDialogues(w, report)
 	}
+	f := a.flow(w)
 	for _, s := range report.Signals {
-		fmt.Fprintf(w, "%s  %s  %s\n", clean(s.Address), s.Class, signalWords(s))
+		f.block("", 0, s.Address, s.Class, a.signalWords(s))
 	}
 	if len(report.Signals) == 0 {
 		fmt.Fprintln(w, "no address to probe")
+	}
+}
+
+// showDialogues writes one dialogue under the other: those of several
+// addresses are held at the same time, and each line begins with its address.
+func showDialogues(w io.Writer, report admin.ProbeReport) {
+	of := map[string][]string{}
+	for _, s := range report.Signals {
+		of[s.Address] = nil
+	}
+	for _, line := range report.Dialogue {
+		address, text, _ := strings.Cut(line.Text, " ")
+		if _, known := of[address]; !known {
+			address, text = "", line.Text
+		}
+		of[address] = append(of[address], fmt.Sprintf("%8s  %s\n", took(line.AfterSeconds), clean(text)))
+	}
+	for _, address := range slices.Sorted(maps.Keys(of)) {
+		if address != "" && len(of[address]) > 0 {
+			fmt.Fprintf(w, "%s\n", clean(address))
+		}
+		fmt.Fprint(w, strings.Join(of[address], ""))
 	}
 }

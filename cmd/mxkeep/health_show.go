@@ -21,7 +21,7 @@ const shownSignals = 10
 func newHealthShow(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:     "show",
-		Short:   "The evidence for each upstream: probes, deliveries, and why this state",
+		Short:   "The evidence for each upstream, and why this state",
 		Example: "  mxkeep health show",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -49,26 +49,29 @@ func (a *app) showEvidence(w io.Writer, u admin.UpstreamReport) {
 		head = append(head, fmt.Sprintf("since %s (%s)", a.clock(u.Since), since(u.Since, a.now)))
 	}
 	f.block("", 0, head...)
-	f.labelled("why", u.Why)
-	f.labelled("counted", fmt.Sprintf("%d bad rounds, %d good rounds in a row", u.BadRounds, u.GoodRounds), fmt.Sprintf("%d trials accepted", u.Trials))
+	f.labelled("why", a.brief(u.Why))
+	if u.Fault != "" {
+		f.labelled("fault", u.Fault)
+	}
+	f.labelled("counted", fmt.Sprintf("%d bad and %d good probe rounds in a row", u.BadRounds, u.GoodRounds), fmt.Sprintf("%d trial messages accepted", u.Trials))
 	a.showConditions(f, u.UpstreamStatus)
 	f.labelled("hosts", hostWords(u)...)
 	if !u.NextProbeAt.IsZero() {
-		f.labelled("next probe", "in "+span(max(0, u.NextProbeAt.Sub(a.now))))
+		f.labelled("next", "probe in "+span(max(0, u.NextProbeAt.Sub(a.now))))
 	}
 	for i, s := range u.Recent[max(0, len(u.Recent)-shownSignals):] {
 		label := ""
 		if i == 0 {
 			label = "latest"
 		}
-		f.labelled(label, a.clock(s.At), s.Source, s.Class, s.Address, signalWords(s))
+		f.labelled(label, a.clock(s.At), s.Source, s.Class, s.Address, a.signalWords(s))
 	}
 	for i, t := range u.Transitions {
 		label := ""
 		if i == 0 {
 			label = "changes"
 		}
-		f.labelled(label, a.clock(t.At), t.From+" > "+t.To, t.Why)
+		f.labelled(label, a.clock(t.At), t.From+" > "+t.To, a.brief(t.Why))
 	}
 	fmt.Fprintln(w)
 }
@@ -82,10 +85,10 @@ func (a *app) showConditions(f flow, u admin.UpstreamStatus) {
 		f.labelled("paused", "until "+a.clock(p.Until), "by "+p.Actor+": "+p.Reason)
 	}
 	if c := u.Throttled; c != nil {
-		f.labelled("throttled", "since "+a.clock(c.Since), "last "+a.clock(c.Last), c.Reply)
+		f.labelled("throttled", "since "+a.clock(c.Since), "last "+a.clock(c.Last), a.brief(c.Reply))
 	}
 	if c := u.Misconfigured; c != nil {
-		f.labelled("refuses us", "since "+a.clock(c.Since), "last "+a.clock(c.Last), c.Reply)
+		f.labelled("refuses us", "since "+a.clock(c.Since), "last "+a.clock(c.Last), a.brief(c.Reply))
 	}
 }
 

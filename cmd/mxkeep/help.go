@@ -1,6 +1,7 @@
 package main
 
 import (
+	"embed"
 	"fmt"
 	"io"
 	"strings"
@@ -8,45 +9,24 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// topics are pages of "mxkeep help" that belong to no command.
-var topics = []struct{ name, short, text string }{
-	{"filters", "how messages are chosen", strings.TrimLeft(filterHelp, "\n") + `
-A command that changes messages does nothing without a filter, ids, or --all. --dry-run shows
-the set; --if-count N changes nothing if the set is not of that size.
-`},
-	{"output", "formats, fields, colour and times", `-o auto is a table on a terminal, and tab-separated values on a pipe: no header, nothing cut, times in RFC 3339.
--o table, wide, tsv, csv, json, jsonl, id and mailq are obeyed everywhere they make sense.
---json is the newest schema, --json=1 insists on schema 1. Members are only added within a number;
-words such as states may get more. Bytes are integers, durations seconds, times UTC; unknown is null.
---fields id,state chooses columns, or members of the JSON.
-Colour is off on a pipe, with NO_COLOR, MXKEEP_NO_COLOR, TERM=dumb, CLICOLOR=0 or --no-color; CLICOLOR_FORCE forces it.
-Data goes to standard output, words to standard error. With --json a failure ends with one JSON object there.
-`},
-	{"environment", "variables that are read", `MXKEEP_SOCKET   control socket
-MXKEEP_CONFIG   configuration file
-MXKEEP_OUTPUT   output format
-A flag wins over the environment, the environment over the file, the file over the default.
-`},
-	{"exit-codes", "what the exit codes mean", `0    done; also when nothing matched, unless --fail-empty
-1    failed
-2    wrong usage, or refused for safety: no selection, no confirmation, another count
-3    partly done; the rest is listed
-4    the relay does not answer, or may not be asked
-5    not found; nothing matched with --fail-empty
-6    --timeout is over
-78   the configuration is invalid
-130  interrupted
-"status --exit-code" and "status --format nagios": 0 fine, 1 warning, 2 critical, 3 unknown.
-New codes may come: an unknown one is a failure.
-`},
-}
+// guide has the pages of "mxkeep help" that belong to no command. The first
+// line of each is its title.
+//
+//go:embed help/*.md
+var guide embed.FS
+
+// topics are the names of the pages, in the order in which people need them.
+var topics = []string{"outage", "exchange-online", "configuration", "states", "filters", "logs", "output", "environment", "exit-codes"}
+
+// errorsTopic is the page that is made from the table of errors.
+const errorsTopic = "errors"
 
 func newHelp(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "help [COMMAND | TOPIC | ERROR]",
 		Short: "Words about a command, a topic, or an error",
-		Example: "  mxkeep help queue list\n" +
-			"  mxkeep help exit-codes\n" +
+		Example: "  mxkeep help outage\n" +
+			"  mxkeep help queue list\n" +
 			"  mxkeep help E1203",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -60,19 +40,11 @@ func newHelp(a *app) *cobra.Command {
 			}
 			about, rest, err := cmd.Root().Find(args)
 			if err != nil || len(rest) > 0 {
-				return usage("no help about %s; there are commands, errors, and the topics: %s", quote(strings.Join(args, " ")), topicNames())
+				return usage("no help about %s; there are commands, errors, and the topics: %s, %s", quote(strings.Join(args, " ")), strings.Join(topics, ", "), errorsTopic)
 			}
 			return about.Help()
 		},
 	}
-}
-
-func topicNames() string {
-	var names []string
-	for _, t := range topics {
-		names = append(names, t.name)
-	}
-	return strings.Join(names, ", ")
 }
 
 // helpOverview is the help of the root, and the list of topics.
@@ -81,18 +53,27 @@ func helpOverview(w io.Writer, root *cobra.Command) error {
 		return err
 	}
 	fmt.Fprintln(w, "\nTopics of \"mxkeep help\":")
-	for _, t := range topics {
-		fmt.Fprintf(w, "  %-12s %s\n", t.name, t.short)
+	for _, name := range topics {
+		title, _, _ := strings.Cut(topic(name), "\n")
+		fmt.Fprintf(w, "  %-16s %s\n", name, strings.TrimPrefix(title, "# "))
 	}
+	fmt.Fprintf(w, "  %-16s %s\n", errorsTopic, "Every error, with its number and exit code")
 	return nil
+}
+
+// topic is the page of that name; "" if there is none.
+func topic(name string) string {
+	text, _ := guide.ReadFile("help/" + name + ".md") // what is not there has no text
+	return string(text)
 }
 
 // helpPage finds a topic, or an error by its number or its word.
 func helpPage(word string) (string, bool) {
-	for _, t := range topics {
-		if t.name == word {
-			return t.text, true
-		}
+	if text := topic(word); text != "" {
+		return text, true
+	}
+	if word == errorsTopic {
+		return errorList(), true
 	}
 	for _, p := range problems {
 		if strings.EqualFold(p.number, word) || p.code == word {
@@ -100,4 +81,21 @@ func helpPage(word string) (string, bool) {
 		}
 	}
 	return "", false
+}
+
+// errorList is every error of the command line.
+func errorList() string {
+	var page strings.Builder
+	for _, p := range problems {
+		fmt.Fprintf(&page, "%s  exit %-3d  %s\n    %s\n", p.number, p.exit, p.code, p.hint)
+	}
+	return page.String()
+}
+
+// filterHelp is what a command that chooses messages says about it: the first
+// paragraph of the page.
+func filterHelp() string {
+	_, text, _ := strings.Cut(topic("filters"), "\n\n")
+	text, _, _ = strings.Cut(text, "\n\n")
+	return "\n\n" + text
 }

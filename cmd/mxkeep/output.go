@@ -71,20 +71,37 @@ func (a *app) document(v any, show func(io.Writer)) error {
 	if err != nil {
 		return err
 	}
-	switch format {
-	case formatJSON, formatJSONL:
+	if format == formatJSON || format == formatJSONL {
 		line, err := a.chosen(v)
 		if err != nil {
 			return err
 		}
 		_, err = a.out.Write(line)
 		return err
-	case formatTable, formatWide, formatTSV:
-		out := bufio.NewWriter(a.out)
-		show(out)
-		return out.Flush()
 	}
-	return usage("this command has no output as %s", format)
+	out := bufio.NewWriter(a.out) // start has refused what is no text
+	show(out)
+	return out.Flush()
+}
+
+// Annotations of commands: what they write besides a document, which is text or JSON.
+const (
+	alsoFormats = "formats" // more formats, with spaces between
+	hasFields   = "fields"  // --fields chooses something of the text as well
+)
+
+// fits refuses, before anything is done, a format that the command does not have.
+func (a *app) fits(also map[string]string) error {
+	format, err := a.format()
+	switch {
+	case err != nil:
+		return err
+	case slices.Contains([]string{formatCSV, formatID, formatMailq}, format) && !slices.Contains(strings.Fields(also[alsoFormats]), format):
+		return usage("this command has no output as %s", format)
+	case len(a.flags.fields) > 0 && format != formatJSON && format != formatJSONL && also[hasFields] == "":
+		return usage("--fields chooses members of the JSON here: add --json")
+	}
+	return nil
 }
 
 // words writes a line for people; -q leaves it out.
@@ -128,6 +145,7 @@ type column[T any] struct {
 	least int // columns that a terminal gives it at least; 0 is "never cut"
 	right bool
 	drop  int            // on a narrow screen 1 is left out before 2, and so on; 0 stays
+	spare bool           // people see it only if something stands in it
 	human func(T) string // for people
 	exact func(T) string // for programs, uncut; untrusted text is cleaned by the writer
 }
@@ -139,8 +157,8 @@ type listing[T any] struct {
 	columns  []column[T]
 	chosen   bool // the columns, by a person
 	id       func(T) string
-	mailq    func(T) string // nil if there is no such view
-	schema   string         // of the JSON document around the rows
+	mailq    func(T) string
+	schema   string // of the JSON document around the rows
 	csv      *csv.Writer
 	out      *bufio.Writer
 	rows     int
@@ -212,9 +230,6 @@ func (l *listing[T]) row(v T) error {
 	case formatID:
 		return l.line(clean(l.id(v)))
 	case formatMailq:
-		if l.mailq == nil {
-			return usage("this command has no output as mailq")
-		}
 		return l.line(l.mailq(v))
 	}
 	return l.line(strings.Join(l.cells(func(c column[T]) string { return c.exact(v) }), "\t"))
@@ -307,16 +322,20 @@ func (l *listing[T]) flushTable() error {
 	return nil
 }
 
-// measure finds the widths by the first rows, after leaving out columns for
-// which the screen has no room.
+// measure finds the widths by the first rows, after leaving out columns that
+// say nothing, and those for which the screen has no room.
 func (l *listing[T]) measure() {
 	var titles []string
-	var least []int
 	for _, c := range l.columns {
-		titles, least = append(titles, c.title), append(least, c.least)
+		titles = append(titles, c.title)
 	}
 	l.measured = append([][]string{titles}, l.measured...)
-	for !l.chosen && total(fit(l.measured, least, 0)) > l.app.width() {
+	for i := len(l.columns) - 1; i >= 0 && !l.chosen; i-- {
+		if l.columns[i].spare && l.format == formatTable && l.empty(i) {
+			l.leaveOut(i)
+		}
+	}
+	for !l.chosen && total(fit(l.measured, l.least(), 0)) > l.app.width() {
 		first := -1
 		for i, c := range l.columns {
 			if c.drop > 0 && (first < 0 || c.drop < l.columns[first].drop) {
@@ -326,11 +345,33 @@ func (l *listing[T]) measure() {
 		if first < 0 {
 			break
 		}
-		l.columns = slices.Delete(slices.Clone(l.columns), first, first+1)
-		least = slices.Delete(least, first, first+1)
-		for i, cells := range l.measured {
-			l.measured[i] = slices.Delete(cells, first, first+1)
+		l.leaveOut(first)
+	}
+	l.widths = fit(l.measured, l.least(), l.app.width())
+}
+
+// empty reports whether nothing stands in a column but its title.
+func (l *listing[T]) empty(column int) bool {
+	for _, cells := range l.measured[1:] {
+		if cells[column] != "" {
+			return false
 		}
 	}
-	l.widths = fit(l.measured, least, l.app.width())
+	return true
+}
+
+// leaveOut removes a column from the rows that were measured and those to come.
+func (l *listing[T]) leaveOut(column int) {
+	l.columns = slices.Delete(slices.Clone(l.columns), column, column+1)
+	for i, cells := range l.measured {
+		l.measured[i] = slices.Delete(cells, column, column+1)
+	}
+}
+
+// least is the least width of each column.
+func (l *listing[T]) least() (widths []int) {
+	for _, c := range l.columns {
+		widths = append(widths, c.least)
+	}
+	return widths
 }

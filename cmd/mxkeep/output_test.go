@@ -156,7 +156,7 @@ func TestExitCodes(t *testing.T) {
 			{[]string{"trace", "nobody@nowhere.example"}, 5, "E1405"},
 			{[]string{"health", "probe", "--upstream", "lab"}, 2, "E1403"},
 			{[]string{"health", "probe"}, 1, "E1504"},
-			{[]string{"queue", "lst"}, 2, "did you mean list"},
+			{[]string{"queue", "lst"}, 2, "did you mean cat or list"},
 			{[]string{"statsu"}, 2, "did you mean status"},
 			{[]string{"queue", "list", "--colour"}, 2, "E1101"},
 			{[]string{"flush"}, 2, "mxkeep queue retry --all"},

@@ -16,19 +16,20 @@ type part struct{ headers, raw, envelope bool }
 func newQueueCat(a *app) *cobra.Command {
 	var p part
 	cmd := &cobra.Command{
-		Use:   "cat ID",
-		Short: "The content of one message; the access is recorded in the ledger",
+		Use:         "cat ID",
+		Annotations: map[string]string{hasFields: "of the envelope"},
+		Short:       "The content of one message; the access is recorded in the ledger",
 		Long: "The content of one message: its headers by default. On a pipe the stored bytes, exactly;\n" +
 			"on a terminal, or with -o table, nothing in them is left unescaped. The access is recorded in the ledger.",
 		Example: "  mxkeep queue cat 7hq2m8x4kd3w\n" +
 			"  mxkeep queue cat 7hq2m8x4kd3w --raw > message.eml",
-		Args: cobra.ExactArgs(1),
+		Args: exactly("the id of a message"),
 		RunE: func(cmd *cobra.Command, args []string) error { return a.cat(cmd.Context(), args[0], p) },
 	}
 	f := cmd.Flags()
 	f.BoolVar(&p.headers, "headers", false, "the header section (the default)")
 	f.BoolVar(&p.raw, "raw", false, "all bytes: the trace fields we added, then what was received")
-	f.BoolVar(&p.envelope, "envelope", false, "the envelope as JSON; this is not recorded, no content is read")
+	f.BoolVar(&p.envelope, "envelope", false, "the envelope as JSON; no content is read")
 	return cmd
 }
 
@@ -42,7 +43,7 @@ func (a *app) cat(ctx context.Context, id string, p part) error {
 		return usage("--headers, --raw and --envelope exclude each other")
 	case p.envelope:
 		return a.catEnvelope(ctx, id)
-	case a.exact() && format != formatTSV:
+	case format == formatJSON, format == formatJSONL:
 		return usage("content has no output as %s; the envelope has: --envelope", format)
 	}
 	name := "headers"

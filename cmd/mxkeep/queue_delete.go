@@ -13,7 +13,7 @@ func newQueueDelete(a *app) *cobra.Command {
 			"\"queue undelete\" takes out of it again. On a terminal the number of messages has to be typed;\n" +
 			"a script says it with --confirm.",
 		example: "  mxkeep queue delete --from '@bulk.example' --dry-run\n" +
-			"  mxkeep queue delete --from '@bulk.example' --reason \"phish wave, ticket 4711\" --confirm=1284",
+			"  mxkeep queue delete --from '@bulk.example' --reason \"phish\" --confirm=1284",
 		danger: severe,
 		done:   "Moved to the trash:",
 		reverse: func(chosen admin.Select, ids []string) string {

@@ -30,7 +30,10 @@ func newQueueRelease(a *app) *cobra.Command {
 		example: "  mxkeep queue release --state held --from billing@supplier.example",
 		done:    "Released",
 		reverse: func(_ admin.Select, ids []string) string {
-			return "mxkeep queue hold " + reversed(admin.Select{}, ids, "")
+			if len(ids) > fewIDs {
+				return "" // no rule chooses what was held
+			}
+			return "mxkeep queue hold " + strings.Join(ids, " ")
 		},
 	}.command(a)
 	return cmd
@@ -44,9 +47,6 @@ const fewIDs = 5
 func reversed(chosen admin.Select, ids []string, state string) string {
 	if len(ids) <= fewIDs {
 		return strings.Join(ids, " ")
-	}
-	if state == "" {
-		return "-    (with the ids on standard input)"
 	}
 	again := admin.Select{Where: []string{"state=" + state}}
 	for _, rule := range chosen.Where {

@@ -14,10 +14,11 @@ func newQueueList(a *app) *cobra.Command {
 	s := selection{beginnings: true}
 	var request admin.ListRequest
 	cmd := &cobra.Command{
-		Use:     "list [ID...]",
-		Aliases: []string{"ls"},
-		Short:   "List the messages that are kept here",
-		Long:    "List the messages that are kept here, or those that match. Reading changes nothing.",
+		Use:         "list [ID...]",
+		Annotations: map[string]string{alsoFormats: "csv id mailq", hasFields: "yes"},
+		Aliases:     []string{"ls"},
+		Short:       "List the messages that are kept here",
+		Long:        "List the messages that are kept here, or those that match.",
 		Example: "  mxkeep queue list --older 2h --limit 20\n" +
 			"  mxkeep queue list --from '@bulk.example' --not --state held\n" +
 			"  mxkeep queue list --reply '451*' -o id | mxkeep queue retry -",
@@ -36,7 +37,7 @@ func newQueueList(a *app) *cobra.Command {
 	selectFlags(cmd, &s)
 	cmd.Flags().StringVar(&request.Sort, "sort", "", "age, next, expires, size or from (default age)")
 	cmd.Flags().BoolVar(&request.Reverse, "reverse", false, "the other way round")
-	cmd.Flags().IntVar(&request.Limit, "limit", 0, fmt.Sprintf("at most so many; 0 is all (default on a terminal: %d)", screenful))
+	cmd.Flags().IntVar(&request.Limit, "limit", 0, fmt.Sprintf("at most so many; 0 is all (on a terminal %d)", screenful))
 	return cmd
 }
 
@@ -62,13 +63,17 @@ func (a *app) list(cmd *cobra.Command, request admin.ListRequest) error {
 }
 
 func listSummary(sum admin.Summary) string {
+	unread := ""
+	if sum.Damaged > 0 {
+		unread = fmt.Sprintf("  %s could not be read: mxkeep db check", messages(sum.Damaged))
+	}
 	if sum.Matching == 0 {
-		return fmt.Sprintf("No message matches (%s are kept here, %s).", messages(int(sum.Queued)), size(sum.QueuedBytes))
+		return fmt.Sprintf("No message matches (%s are kept here, %s).%s", messages(int(sum.Queued)), size(sum.QueuedBytes), unread)
 	}
 	words := fmt.Sprintf("%s of %s matching, %s (%s kept here, %s).", admin.Thousands(int64(sum.Shown)),
 		admin.Thousands(int64(sum.Matching)), size(sum.MatchingBytes), admin.Thousands(sum.Queued), size(sum.QueuedBytes))
 	if sum.Shown < sum.Matching {
 		words += "  More: --limit 0"
 	}
-	return words
+	return words + unread
 }

@@ -28,7 +28,7 @@ func newQueuePause(a *app) *cobra.Command {
 			request.ForSeconds, request.DryRun = admin.Seconds(time.Duration(lasts)), a.flags.dryRun
 			switch {
 			case !request.Inbound && !request.Outbound:
-				return failure{admin.CodeNoSelection, "no selection: pause of --inbound, --outbound, or both"}
+				return usage("pause what? Say --inbound (accepting), --outbound (delivering), or both")
 			case request.Reason == "":
 				return failure{admin.CodeReasonRequired, "pause needs a reason"}
 			}
@@ -40,7 +40,10 @@ func newQueuePause(a *app) *cobra.Command {
 				return err
 			}
 			return a.document(did, func(w io.Writer) {
-				fmt.Fprintf(w, "%s%s until %s.  End it: mxkeep queue resume %s\n", wouldBe(did, "Paused "), switched(did), a.clock(did.Until), switches(request.ResumeRequest))
+				fmt.Fprintf(w, "%s%s until %s.\n", wouldBe(did, "Paused "), switched(did), a.clock(did.Until))
+				if !did.DryRun {
+					fmt.Fprintf(w, "End it: mxkeep queue resume %s\n", switches(request.ResumeRequest))
+				}
 			})
 		},
 	}
@@ -60,13 +63,19 @@ func newQueueResume(a *app) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			request.DryRun = a.flags.dryRun
 			if !request.Inbound && !request.Outbound {
-				return failure{admin.CodeNoSelection, "no selection: resume of --inbound, --outbound, or both"}
+				return usage("resume what? Say --inbound (accepting), --outbound (delivering), or both")
 			}
 			did, err := a.client().Resume(cmd.Context(), request)
 			if err != nil {
 				return err
 			}
-			return a.document(did, func(w io.Writer) { fmt.Fprintf(w, "%s%s.\n", wouldBe(did, "Resumed "), switched(did)) })
+			return a.document(did, func(w io.Writer) {
+				if !did.Inbound && len(did.Upstreams) == 0 {
+					fmt.Fprintln(w, "Nothing to resume: it is not paused.")
+					return
+				}
+				fmt.Fprintf(w, "%s%s.\n", wouldBe(did, "Resumed "), switched(did))
+			})
 		},
 	}
 	pauseFlags(cmd, &request)
@@ -88,13 +97,25 @@ func (a *app) permitPause(ctx context.Context, request admin.PauseRequest) error
 	case !a.asks():
 		return failure{"confirmation_required", "pause changes the whole relay, and nobody can be asked here"}
 	}
-	return a.askYes(ctx, fmt.Sprintf("Pause %s for %s? [y/N] ", switches(request.ResumeRequest), span(admin.Duration(request.ForSeconds))))
+	return a.askYes(ctx, fmt.Sprintf("Pause %s for %s? [y/N] ", pausing(request.ResumeRequest), span(admin.Duration(request.ForSeconds))))
+}
+
+// pausing says what would be paused.
+func pausing(request admin.ResumeRequest) string {
+	var words []string
+	if request.Inbound {
+		words = append(words, "accepting mail")
+	}
+	if request.Outbound {
+		words = append(words, "delivering mail")
+	}
+	return strings.Join(words, " and ")
 }
 
 // wouldBe puts the words of a dry run before what was not done.
 func wouldBe(did admin.Switch, word string) string {
 	if did.DryRun {
-		return "Dry run, nothing was changed: " + strings.ToLower(word)
+		return "Dry run: nothing was changed. It would say: " + word
 	}
 	return word
 }

@@ -17,8 +17,8 @@ func newQueueRetry(a *app) *cobra.Command {
 			"  mxkeep queue retry 7hq2m8x4kd3w --now",
 		done: "Due now:",
 	}.command(a)
-	cmd.Flags().Var(secondsFlag{&c.request.SpreadSeconds}, "spread", "begin the attempts evenly over this time, the oldest first")
-	cmd.Flags().BoolVar(&c.request.Now, "now", false, "also while the upstream takes no mail: first in turn on recovery")
+	cmd.Flags().Var(secondsFlag{&c.request.SpreadSeconds}, "spread", "spread the attempts over this time, oldest first")
+	cmd.Flags().BoolVar(&c.request.Now, "now", false, "also if the upstream is down: first in turn then")
 	return cmd
 }
 

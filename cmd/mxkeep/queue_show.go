@@ -21,10 +21,10 @@ type shown struct {
 func newQueueShow(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:     "show ID",
-		Short:   "One message: envelope, recipients, every attempt, what happens next",
+		Short:   "One message: recipients, every attempt, what happens next",
 		Long:    "One message: envelope, recipients, every attempt, what happens next. The beginning of the id is enough if no other begins so.",
 		Example: "  mxkeep queue show 7hq2m8x4kd3w",
-		Args:    cobra.ExactArgs(1),
+		Args:    exactly("the id of a message"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			client := a.client()
 			m, err := client.Message(cmd.Context(), args[0])
@@ -46,24 +46,27 @@ func newQueueShow(a *app) *cobra.Command {
 
 func (a *app) showMessage(w io.Writer, s shown) {
 	m, f := s.Message, a.flow(w)
-	head := []string{m.ID, m.State, size(m.SizeBytes), fmt.Sprintf("received %s (%s ago)", a.clock(m.ReceivedAt), since(m.ReceivedAt, a.now))}
-	if !m.ExpiresAt.IsZero() {
+	head := []string{m.State, size(m.SizeBytes), fmt.Sprintf("received %s (%s ago)", a.clock(m.ReceivedAt), since(m.ReceivedAt, a.now))}
+	switch {
+	case m.State == "held":
+		head = append(head, "does not expire while it is held")
+	case !m.ExpiresAt.IsZero():
 		head = append(head, "expires "+a.clock(m.ExpiresAt))
 	}
-	f.block("", 0, head...)
+	f.block(clean(m.ID)+"   ", cellWidth(clean(m.ID))+len(between), head...)
 	f.labelled("from", from(m), "via "+client(m.Client))
-	f.labelled("message", m.MessageID, "upstream "+m.Upstream, "accepted because "+m.Client.Reason)
+	f.labelled("message", m.MessageID, "upstream "+m.Upstream, "accepted because "+strings.ReplaceAll(m.Client.Reason, "_", " "))
 	for _, r := range m.Recipients {
 		items := []string{r.Address, r.State}
 		if r.LastReply != nil {
-			items = append(items, replyLine(*r.LastReply))
+			items = append(items, a.brief(replyLine(*r.LastReply)))
 		}
 		f.labelled("to", items...)
 	}
 	if m.HeldReason != "" {
 		f.labelled("held", m.HeldReason, "since "+a.clock(m.HeldAt))
 	}
-	fmt.Fprintln(w, "\n  history")
+	fmt.Fprintf(w, "\n  history (%s)\n", a.zoneName())
 	for _, e := range s.Ledger {
 		a.showEntry(f, e)
 	}
@@ -92,6 +95,7 @@ func (a *app) showEntry(f flow, e admin.Entry) {
 	items := []string{entryWords(e)}
 	seen := map[string]bool{}
 	for _, r := range e.Results {
+		r.Text = a.brief(r.Text)
 		words := resultWords(r)
 		if !seen[words] {
 			seen[words] = true
@@ -149,7 +153,7 @@ func (a *app) whatNext(m admin.Message) string {
 	case "paused":
 		return "attempt when the delivery to " + clean(m.Upstream) + " is resumed"
 	case "held":
-		return "nothing until a person releases it; meanwhile it does not expire"
+		return "nothing until a person releases it; until then it does not expire"
 	case "refused":
 		return "nothing until a person decides; it goes to the trash at " + a.clock(m.KeptUntil)
 	}

@@ -18,8 +18,9 @@ func newQueueStats(a *app) *cobra.Command {
 	var request admin.ShapeRequest
 	var limit int
 	cmd := &cobra.Command{
-		Use:   "stats [ID...]",
-		Short: "The age shape of the queue, and why messages wait",
+		Use:         "stats [ID...]",
+		Annotations: map[string]string{alsoFormats: "csv", hasFields: "yes"},
+		Short:       "The age shape of the queue, and why messages wait",
 		Long: "How old what is kept here is, in columns of which each is twice as long as the one before: a steady\n" +
 			"arrival grows to the right. Tall old columns beside empty young ones are mail that is stuck.",
 		Example: "  mxkeep queue stats\n" +
@@ -39,7 +40,7 @@ func newQueueStats(a *app) *cobra.Command {
 		},
 	}
 	selectFlags(cmd, &s)
-	cmd.Flags().StringVar(&request.By, "by", "", "domain, from, reply, client or state (default domain)")
+	cmd.Flags().StringVar(&request.By, "by", "", "domain (usual), from, reply, client or state")
 	cmd.Flags().IntVar(&limit, "limit", shownRows, "at most so many rows; 0 is all")
 	return cmd
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -9,8 +10,8 @@ import (
 // newRoot makes the tree of commands.
 func newRoot(a *app) *cobra.Command {
 	root := group("mxkeep", "A backup MX that keeps mail while the primary cannot take it")
-	root.Long = "mxkeep takes mail into custody while the primary cannot, and delivers it once the primary can.\n" +
-		"Start with: mxkeep status"
+	root.Long = "mxkeep takes mail into custody while the primary cannot, and delivers it once the primary can.\n\n" +
+		"Start with: mxkeep status. In an outage: mxkeep help outage."
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.PersistentPreRunE = a.start
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage("%v", err) })
@@ -23,20 +24,37 @@ func newRoot(a *app) *cobra.Command {
 		newQueue(a),
 		newTrace(a),
 		newHealth(a),
+		newDB(a),
 		newConfig(a),
 		newVersion(a),
 		newCompletion(a),
 	)
 	root.SetHelpCommand(newHelp(a))
 	root.AddCommand(oldHabits()...)
+	fold(root)
 	return root
+}
+
+// helpWidth is for screens of any width.
+const helpWidth = 80
+
+// fold breaks the paragraphs about a command, and those below it, into lines.
+func fold(cmd *cobra.Command) {
+	var paragraphs []string
+	for _, paragraph := range strings.Split(cmd.Long, "\n\n") {
+		paragraphs = append(paragraphs, strings.Join(breakWords(helpWidth, strings.Join(strings.Fields(paragraph), " ")), "\n"))
+	}
+	cmd.Long = strings.Join(paragraphs, "\n\n")
+	for _, below := range cmd.Commands() {
+		fold(below)
+	}
 }
 
 func (a *app) globalFlags(root *cobra.Command) {
 	f, g := root.PersistentFlags(), &a.flags
-	f.StringVarP(&g.config, "config", "c", "", "configuration file (default: MXKEEP_CONFIG)")
-	f.StringVar(&g.socket, "socket", "", "control socket (default: MXKEEP_SOCKET, the configuration, "+defaultSocket+")")
-	f.StringVarP(&g.output, "output", "o", "", "auto, table, wide, tsv, csv, json, jsonl, id or mailq (default: MXKEEP_OUTPUT, auto)")
+	f.StringVarP(&g.config, "config", "c", "", "configuration file (MXKEEP_CONFIG)")
+	f.StringVar(&g.socket, "socket", "", "control socket (MXKEEP_SOCKET)")
+	f.StringVarP(&g.output, "output", "o", "", "format: see mxkeep help output (MXKEEP_OUTPUT)")
 	f.StringVar(&g.json, "json", "", "JSON; --json=1 insists on schema 1")
 	f.Lookup("json").NoOptDefVal = "1"
 	f.StringSliceVar(&g.fields, "fields", nil, "only these columns, or members of the JSON")
@@ -45,9 +63,19 @@ func (a *app) globalFlags(root *cobra.Command) {
 	f.BoolVar(&g.noColor, "no-color", false, "no colour (also NO_COLOR)")
 	f.BoolVarP(&g.quiet, "quiet", "q", false, "no words, only data and errors")
 	f.BoolVarP(&g.dryRun, "dry-run", "n", false, "say what would change, and change nothing")
-	f.BoolVarP(&g.yes, "yes", "y", false, "do not ask (what cannot be undone wants --confirm as well)")
-	f.BoolVar(&g.noInput, "no-input", false, "never ask: refuse where a person would have to answer")
-	f.DurationVar(&g.timeout, "timeout", 0, "give up after this time (default: none for changes, 30s for an answer to begin)")
+	f.BoolVarP(&g.yes, "yes", "y", false, "do not ask (delete wants --confirm as well)")
+	f.BoolVar(&g.noInput, "no-input", false, "never ask: refuse where one would have to")
+	f.DurationVar(&g.timeout, "timeout", 0, "give up after this time (30s; for changes none)")
+}
+
+// exactly wants one argument, and says what it is. If words are given, it must be one of them.
+func exactly(what string, words ...string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) != 1 || len(words) > 0 && !slices.Contains(words, args[0]) {
+			return usage("give %s", what)
+		}
+		return nil
+	}
 }
 
 // group makes a command that only has commands below it. A mistyped one is

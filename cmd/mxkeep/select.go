@@ -14,7 +14,7 @@ import (
 
 // filters are the flags that choose messages: the fields of queue.ParseCondition.
 var filters = []struct{ name, value, short string }{
-	{"state", "s,...", "in one of these states: active deferred queued held refused failed expired deleted delivered"},
+	{"state", "s,...", "in one of these states: see mxkeep help states"},
 	{"from", "PAT", "reverse-path; <> is the null reverse-path"},
 	{"to", "PAT", "a recipient"},
 	{"domain", "PAT", "domain of a recipient"},
@@ -29,11 +29,6 @@ var filters = []struct{ name, value, short string }{
 	{"enhanced", "PAT", "enhanced status code of the last reply: 4.7.500"},
 	{"message-id", "'<..>'", "Message-ID field"},
 }
-
-const filterHelp = `
-PAT is the exact text, @domain, * for any letters, or /expression/. Letters match in both cases.
-Several flags must all hold; values separated by commas are alternatives; --not negates the flag after it.
-ids may be given as arguments; "-" reads them from standard input, one a line.`
 
 // selection is what was chosen on the command line.
 type selection struct {
@@ -52,7 +47,7 @@ func selectFlags(cmd *cobra.Command, s *selection) {
 	f.Var((*notFlag)(s), "not", "negate the next flag")
 	f.Lookup("not").NoOptDefVal = "true"
 	f.BoolVar(&s.all, "all", false, "every message")
-	cmd.Long += filterHelp
+	cmd.Long += filterHelp()
 	_ = cmd.RegisterFlagCompletionFunc("state", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		var words []string
 		for _, state := range queue.States() {

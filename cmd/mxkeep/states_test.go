@@ -39,7 +39,7 @@ func TestEveryStateSaysWhatComesNext(t *testing.T) {
 		{"queued", func(r *rig, id queue.ID) {
 			r.exo.Delivery.Paused = admin.Pause{Until: time.Now().Add(time.Hour), Actor: "j.doe", Reason: "x"}
 		}, "attempt when the delivery to exo is resumed", "paused", []string{"retry"}, "not tried yet: delivery to exo is paused"},
-		{"held", func(r *rig, id queue.ID) { r.run("queue", "hold", string(id), "--reason", "looks odd") }, "nothing until a person releases it; meanwhile it does not expire", "held", []string{"release", "delete"}, "held: looks odd"},
+		{"held", func(r *rig, id queue.ID) { r.run("queue", "hold", string(id), "--reason", "looks odd") }, "nothing until a person releases it; until then it does not expire", "held", []string{"release", "delete"}, "held: looks odd"},
 		{"refused", func(r *rig, id queue.ID) { r.attempt(id, refused("no such user")) }, "nothing until a person decides; it goes to the trash at 31 Jan 00:00:00 UTC", "refused", []string{"retry", "delete"}, "refused and kept: 550 5.1.1 no such user"},
 		{"deleted", func(r *rig, id queue.ID) { r.run("queue", "delete", string(id), "--reason", "x", "--confirm=1") }, "in the trash until 4 Jan 00:00:00 UTC, then the content is removed", "-", []string{"undelete"}, "does not wait: deleted"},
 		{"delivered", func(r *rig, id queue.ID) { r.attempt(id, delivered()) }, "nothing: every recipient has an outcome", "-", nil, "does not wait: delivered"},
@@ -93,6 +93,12 @@ func TestTheLifeOfADeliveredMessage(t *testing.T) {
 		r.accept("billing@supplier.example", "a.meyer@corp.example")
 		if two := r.terminal(120, "", "trace", "billing@supplier.example"); strings.Contains(two.errs, "Delivered") {
 			t.Errorf("two messages: %q", two.errs)
+		}
+		for range fewMessages {
+			r.accept("billing@supplier.example", "a.meyer@corp.example")
+		}
+		if many := r.terminal(120, "", "trace", "billing@supplier.example"); !strings.HasSuffix(many.errs, "\n... 2 more messages\n") || !strings.Contains(many.out, "WHAT") {
+			t.Errorf("many messages: %q", many.errs)
 		}
 	})
 	at := func(minutes int) admin.Time {

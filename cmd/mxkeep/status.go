@@ -25,7 +25,7 @@ func newStatus(a *app) *cobra.Command {
 	o := statusOptions{}
 	cmd := &cobra.Command{
 		Use:   "status",
-		Short: "Is anything lost, is it us or them, must I do something, when is it over",
+		Short: "Is anything lost, is it us or them, must I act, when is it over",
 		Example: "  mxkeep status\n" +
 			"  mxkeep status --json --fields state,headline,queue\n" +
 			"  mxkeep status --exit-code     # 0 fine, 1 warning, 2 critical, 3 unknown\n" +
@@ -41,10 +41,10 @@ func newStatus(a *app) *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.BoolVar(&o.exitCode, "exit-code", false, "exit with 0 fine, 1 warning, 2 critical, 3 unknown")
-	f.StringVar(&o.format, "format", "text", "text, nagios (one line and its exit code) or prometheus")
+	f.StringVar(&o.format, "format", "text", "text, nagios or prometheus")
 	f.DurationVar(&o.watch, "watch", 0, "show it again and again, every 2s or so long")
 	f.Lookup("watch").NoOptDefVal = "2s"
-	f.StringVar(&o.wait, "wait", "", "wait for this state: standby, holding, draining, paused or refusing")
+	f.StringVar(&o.wait, "wait", "", "wait until the relay is in this state")
 	return cmd
 }
 
@@ -129,11 +129,10 @@ func (a *app) showStatus(w io.Writer, st admin.Status) {
 		fmt.Fprintln(w, "  Nothing to do now.")
 	}
 	for _, todo := range st.Todo {
-		items := []string{todo.Text}
+		f.labelled("to do", todo.Text)
 		if todo.Command != "" {
-			items = append(items, todo.Command)
+			f.labelled("", todo.Command)
 		}
-		f.labelled("to do", items...)
 	}
 }
 
@@ -150,8 +149,13 @@ func (a *app) showUpstream(f flow, st admin.Status, u admin.UpstreamStatus) {
 	} else {
 		f.labelled("", fmt.Sprintf("%s for %s (since %s)", state, since(u.Since, now), a.clock(u.Since)))
 	}
+	if u.Fault != "" {
+		f.labelled("", u.Fault)
+	}
 	if last := u.LastSignal; last != nil {
-		f.labelled("", fmt.Sprintf("last %s %s ago: %s", last.Source, since(last.At, now), signalWords(*last)))
+		f.labelled("", fmt.Sprintf("last %s %s ago: %s", last.Source, since(last.At, now), a.signalWords(*last)))
+	} else {
+		f.labelled("", unseen(st, u))
 	}
 	var more []string
 	if !u.NextProbeAt.IsZero() {
@@ -160,35 +164,27 @@ func (a *app) showUpstream(f flow, st admin.Status, u admin.UpstreamStatus) {
 	if u.InFlight > 0 {
 		more = append(more, fmt.Sprintf("%d of at most %d deliveries running", u.InFlight, u.Window))
 	}
+	f.labelled("", more...)
 	for _, c := range []struct {
 		word      string
 		condition *admin.Condition
-	}{{"throttled", u.Throttled}, {"misconfigured", u.Misconfigured}} {
-		if c.condition != nil {
-			more = append(more, fmt.Sprintf("%s for %s: %s", c.word, since(c.condition.Since, now), c.condition.Reply))
+	}{{"throttled", u.Throttled}, {"refused us", u.Misconfigured}} {
+		if c.condition != nil && (u.LastSignal == nil || u.LastSignal.Reply != c.condition.Reply) { // it stands there already
+			f.labelled("", fmt.Sprintf("%s, last %s ago: %s", c.word, since(c.condition.Last, now), a.brief(c.condition.Reply)))
 		}
 	}
 	if u.Paused != nil {
-		more = append(more, fmt.Sprintf("PAUSED until %s (%s: %s)", a.clock(u.Paused.Until), u.Paused.Actor, u.Paused.Reason))
+		f.labelled("", fmt.Sprintf("PAUSED until %s (%s: %s)", a.clock(u.Paused.Until), u.Paused.Actor, u.Paused.Reason))
 	}
-	f.labelled("", more...)
 	f.labelled("", shareWords(st, u)...)
 }
 
-// signalWords says in a few words what was observed.
-func signalWords(s admin.Signal) string {
-	words := s.Class
-	if s.Reply != "" {
-		words = s.Reply
+// unseen says what a state rests on that nothing was observed for.
+func unseen(st admin.Status, u admin.UpstreamStatus) string {
+	if u.Since.IsZero() || !u.Since.Before(st.StartedAt.Time) {
+		return "nothing is known yet: the first look is under way"
 	}
-	if s.Phase != "" {
-		words += " at " + s.Phase
-	}
-	return clean(fmt.Sprintf("%s, %s", words, took(s.TookSeconds)))
-}
-
-func took(seconds float64) string {
-	return fmt.Sprintf("%d ms", admin.Duration(seconds).Milliseconds())
+	return "as it was before the start: the first look is under way"
 }
 
 func (a *app) queueWords(st admin.Status) []string {
@@ -196,17 +192,22 @@ func (a *app) queueWords(st admin.Status) []string {
 	if q == nil {
 		return []string{"unknown"}
 	}
-	words := append(storedWords(q.Messages, q.MaxMessages, q.Bytes, q.MaxBytes), size(q.DiskFree)+" free")
+	stored := storedWords(q.Messages, q.MaxMessages, q.Bytes, q.MaxBytes)
+	words := stored[:1:1]
 	for _, state := range []string{"active", "deferred", "queued", "held", "refused"} {
-		if n := q.ByState[state]; n > 0 && n < q.Messages {
+		switch n := q.ByState[state]; {
+		case n > 0 && n == q.Messages && n > 1:
+			words = append(words, "all "+state)
+		case n > 0:
 			words = append(words, fmt.Sprintf("%s %s", admin.Thousands(n), state))
 		}
 	}
+	words = append(words, stored[1], size(q.DiskFree)+" free")
 	if !q.OldestAt.IsZero() {
 		words = append(words, "oldest "+since(q.OldestAt, now))
 	}
-	if !q.OldestExpiresAt.IsZero() {
-		words = append(words, "it expires in "+span(q.OldestExpiresAt.Sub(now)))
+	if waiting := q.ByState["queued"] + q.ByState["active"] + q.ByState["deferred"]; waiting > 0 && !q.OldestExpiresAt.IsZero() {
+		words = append(words, "the oldest expires in "+span(q.OldestExpiresAt.Sub(now)))
 	}
 	if q.InPerMinute != nil && *q.InPerMinute > 0 {
 		words = append(words, fmt.Sprintf("+%.3g/min", *q.InPerMinute))
@@ -262,8 +263,16 @@ func inboundWords(st admin.Status) []string {
 		messages(int(i.Accepted)) + " accepted since the start, " + since(st.StartedAt, st.At.Time) + " ago"}
 	for _, reason := range slices.Sorted(maps.Keys(i.Refused)) {
 		if n := i.Refused[reason]; n > 0 {
-			words = append(words, fmt.Sprintf("refused %s %s", reason, admin.Thousands(n)))
+			words = append(words, refusedWords(reason, n))
 		}
 	}
 	return words
+}
+
+// refusedWords says how often something was refused, and why.
+func refusedWords(reason string, n int64) string {
+	if reason == "primary_up" { // that is what a standby is for
+		return admin.Thousands(n) + " told to use the primary"
+	}
+	return fmt.Sprintf("%s refused: %s", admin.Thousands(n), strings.ReplaceAll(reason, "_", " "))
 }

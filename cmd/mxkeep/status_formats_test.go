@@ -75,7 +75,7 @@ func TestWaitForAState(t *testing.T) {
 		if got := r.run("status", "--wait", "draining"); got.code != 0 || !strings.Contains(got.out, "DRAINING") || time.Since(began) != time.Minute {
 			t.Errorf("exit %d after %v, %q", got.code, time.Since(began), got.out)
 		}
-		if got := r.run("status", "--wait", "holding", "--timeout", "5s"); got.code != 6 || got.out != "" || !strings.Contains(got.errs, "E1003") {
+		if got := r.run("status", "--wait", "holding", "--timeout", "5s"); got.code != 6 || got.out != "" || !strings.Contains(got.errs, "E1003") || !strings.Contains(got.errs, "the relay is draining, not holding") {
 			t.Errorf("exit %d, %q", got.code, got.errs)
 		}
 	})

@@ -18,9 +18,15 @@ const waitEvery = time.Second
 func (a *app) await(ctx context.Context, state string) (st admin.Status, err error) {
 	client := a.client()
 	err = repeat(ctx, waitEvery, func() (done bool, err error) {
-		st, err = client.Status(ctx)
+		now, err := client.Status(ctx)
+		if err == nil {
+			st = now
+		}
 		return state == "" || err == nil && st.State == state, err
 	})
+	if err != nil && st.State != "" {
+		err = fmt.Errorf("%w; the relay is %s, not %s", err, st.State, state)
+	}
 	return st, err
 }
 

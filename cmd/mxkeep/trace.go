@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"fmt"
 	"strings"
 
@@ -14,13 +15,14 @@ const tracedLines = 200
 func newTrace(a *app) *cobra.Command {
 	var limit int
 	cmd := &cobra.Command{
-		Use:   "trace QUERY",
-		Short: "The life of a message: by id, Message-ID, address, or Received line",
-		Long:  "The life of a message, from the ledger: by our id, its Message-ID, an address, or the Received field that we wrote.",
+		Use:         "trace QUERY",
+		Annotations: map[string]string{alsoFormats: "csv id", hasFields: "yes"},
+		Short:       "The life of a message: by id, Message-ID, address or Received",
+		Long:        "The life of a message, from the ledger: by our id, its Message-ID, an address, or the Received field that we wrote.",
 		Example: "  mxkeep trace 7hq2m8x4kd3w\n" +
 			"  mxkeep trace '<20260312.1@supplier.example>'\n" +
 			"  mxkeep trace a.meyer@corp.example --limit 50",
-		Args: cobra.ExactArgs(1),
+		Args: exactly("one id, Message-ID, address or Received line"),
 		RunE: func(cmd *cobra.Command, args []string) error { return a.trace(cmd, args[0], limit) },
 	}
 	cmd.Flags().IntVar(&limit, "limit", tracedLines, "at most so many of the newest lines")
@@ -36,14 +38,27 @@ func (a *app) trace(cmd *cobra.Command, query string, limit int) error {
 	out.id = func(e admin.Entry) string { return e.ID }
 	known := []admin.Message{}
 	var seen life
+	var story []admin.Entry // for a person, who may be told about one message only
 	line := func(e admin.Entry) error {
 		seen.add(e)
+		if out.format == formatTable && len(a.flags.fields) == 0 {
+			story = append(story, e)
+			return nil
+		}
 		return out.row(e)
 	}
 	err = a.client().Trace(cmd.Context(), query, limit, line, func(m admin.Message) error {
 		known = append(known, m)
 		return nil
 	})
+	if err == nil && !seen.several && len(story) > 0 {
+		return a.tell(story, known, seen)
+	}
+	for _, e := range story {
+		if failed := out.row(e); failed != nil {
+			return failed
+		}
+	}
 	if err != nil {
 		return out.broken(err)
 	}
@@ -54,14 +69,50 @@ func (a *app) trace(cmd *cobra.Command, query string, limit int) error {
 		return failure{"nothing_matched", "the ledger has no line about " + quote(clean(query))}
 	}
 	if !a.exact() {
-		for _, m := range known {
-			a.words("%s is %s: %s", m.ID, m.State, a.whatNext(m))
-		}
-		for _, words := range seen.words() {
-			a.words("%s", words)
-		}
+		a.comment(known, seen)
 	}
 	return nil
+}
+
+// tell writes the life of one message: nothing is cut, for it is evidence.
+func (a *app) tell(story []admin.Entry, known []admin.Message, seen life) error {
+	text := bufio.NewWriter(a.out)
+	f := a.flow(text)
+	first := story[0]
+	f.block("", 0, first.ID, size(first.SizeBytes), first.MessageID)
+	f.labelled("from", path(first.From))
+	f.labelled("to", first.Recipients...)
+	fmt.Fprintf(text, "\n  history (%s)\n", a.zoneName())
+	for _, e := range story {
+		a.showEntry(f, e)
+	}
+	fmt.Fprintln(text)
+	if err := text.Flush(); err != nil {
+		return err
+	}
+	a.comment(known, seen)
+	return nil
+}
+
+// fewMessages are commented one by one.
+const fewMessages = 5
+
+// comment says how messages stand now, and how long one took.
+func (a *app) comment(known []admin.Message, seen life) {
+	for i, m := range known {
+		switch {
+		case i == fewMessages:
+			a.words("... %d more messages", len(known)-fewMessages)
+			return
+		case m.NextReason == "none" && m.State != "deleted":
+			a.words("%s is %s.", m.ID, m.State)
+		default:
+			a.words("%s is %s: %s", m.ID, m.State, a.whatNext(m))
+		}
+	}
+	for _, words := range seen.words() {
+		a.words("%s", words)
+	}
 }
 
 // shownEntryColumns is how many of entryColumns are shown without --fields.
@@ -73,10 +124,10 @@ func (a *app) entryColumns() []column[admin.Entry] {
 		return column[admin.Entry]{name: name, title: title, least: least, human: get, exact: get}
 	}
 	columns := []column[admin.Entry]{
-		{name: "at", title: "AT", human: func(e admin.Entry) string { return a.stamp(e.At) }, exact: func(e admin.Entry) string { return e.At.String() }},
+		{name: "at", title: "AT " + a.zoneName(), human: func(e admin.Entry) string { return a.stamp(e.At) }, exact: func(e admin.Entry) string { return e.At.String() }},
 		both("id", "ID", 0, func(e admin.Entry) string { return e.ID }),
 		both("event", "EVENT", 0, func(e admin.Entry) string { return e.Event }),
-		both("what", "WHAT", 20, what),
+		{name: "what", title: "WHAT", least: 24, human: func(e admin.Entry) string { return a.brief(what(e)) }, exact: what},
 		both("recipients", "RECIPIENTS", 12, func(e admin.Entry) string { return strings.Join(e.Recipients, ",") }),
 		both("from", "FROM", 12, func(e admin.Entry) string {
 			if e.Event == "accepted" {
@@ -90,6 +141,7 @@ func (a *app) entryColumns() []column[admin.Entry] {
 	}
 	for i, c := range columns {
 		columns[i].drop = map[string]int{"from": 1, "recipients": 2}[c.name]
+		columns[i].spare = c.name == "from"
 	}
 	return columns
 }

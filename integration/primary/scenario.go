@@ -11,7 +11,7 @@ import (
 // written down, or one of Scenarios be changed, without touching the server.
 type Scenario struct {
 	Name  string
-	About string // one sentence for people
+	About string // what it does, for people: a sentence without its subject, the primary
 	Down  bool   // nothing listens and every connection is cut; the ports stay the same
 	Rules []Rule // the first that fits is followed; none is healthy
 }
@@ -32,8 +32,8 @@ type parameter struct {
 	span  time.Duration
 }
 
-// script makes a scenario. Its usual parameter is a number or a length of time;
-// a script that has none takes none.
+// script makes a scenario. Its usual parameter is a number or a length of time,
+// and stands for {} in about; a script that has none takes none.
 type script struct {
 	name, usual, about string
 	down               bool
@@ -43,7 +43,7 @@ type script struct {
 // scripts is the repertoire, in the order in which people read it.
 var scripts = []script{
 	{name: "healthy", about: "takes all mail for known recipients"},
-	{name: "down", down: true, about: "connections are refused; running ones are cut"},
+	{name: "down", down: true, about: "refuses connections, and has cut those that ran"},
 	{name: "blackhole", about: "accepts connections and never says a word; running sessions fall silent too",
 		rules: fixed(Rule{Phase: Any, Act: Hang})},
 	{name: "451-4.3.2", about: "refuses each recipient for now, as a global directory outage does (ATTR2)",
@@ -52,29 +52,29 @@ var scripts = []script{
 		rules: fixed(Rule{Phase: Connect, Act: AnswerClose, Reply: fullForest},
 			Rule{Phase: Hello, Act: AnswerClose, Reply: fullForest},
 			Rule{Phase: Mail, Act: AnswerClose, Reply: fullForest})},
-	{name: "throttle", usual: "30", about: "takes so many recipients a minute, answers 451 4.7.500 to the others",
+	{name: "throttle", usual: "30", about: "takes {} recipients a minute, and answers 451 4.7.500 to the others",
 		rules: func(p parameter) []Rule {
 			return []Rule{{Phase: Rcpt, Act: Answer, Reply: serverBusy, When: When{Above: p.count, Window: time.Minute}}}
 		}},
-	{name: "5xx-burst", usual: "2m", about: "falsely refuses every recipient as unknown (550 5.4.1) for so long",
+	{name: "5xx-burst", usual: "2m", about: "falsely refuses every recipient as unknown (550 5.4.1) for {}",
 		rules: func(p parameter) []Rule {
 			return []Rule{{Phase: Rcpt, Act: Answer, Reply: unknownUser, When: When{For: p.span}}}
 		}},
-	{name: "5xx-every", usual: "5", about: "falsely calls our address banned (550 5.7.606) at every so manieth recipient",
+	{name: "5xx-every", usual: "5", about: "falsely calls our address banned (550 5.7.606) at each recipient whose number {} divides",
 		rules: func(p parameter) []Rule {
 			return []Rule{{Phase: Rcpt, Act: Answer, Reply: bannedAddress, When: When{Every: p.count}}}
 		}},
-	{name: "lost-ack", usual: "3", about: "takes the first so many messages and cuts the line instead of saying so",
+	{name: "lost-ack", usual: "3", about: "takes the first {} messages and cuts the line instead of saying so",
 		rules: func(p parameter) []Rule {
 			return []Rule{{Phase: Taken, Act: Cut, When: When{UpTo: p.count}}}
 		}},
-	{name: "lost-ack-every", usual: "5", about: "takes every so manieth message and cuts the line instead of saying so",
+	{name: "lost-ack-every", usual: "5", about: "cuts the line instead of saying that it took a message, at each whose number {} divides",
 		rules: func(p parameter) []Rule {
 			return []Rule{{Phase: Taken, Act: Cut, When: When{Every: p.count}}}
 		}},
-	{name: "slow", usual: "2s", about: "waits so long before each reply",
+	{name: "slow", usual: "2s", about: "waits {} before each reply",
 		rules: func(p parameter) []Rule { return []Rule{{Phase: Any, Delay: p.span}} }},
-	{name: "flap", usual: "30s", about: "healthy for so long, then 451 4.3.2 for as long, and again",
+	{name: "flap", usual: "30s", about: "takes mail for {}, then refuses it with 451 4.3.2 for {}, and so on",
 		rules: func(p parameter) []Rule {
 			return []Rule{{Phase: Rcpt, Act: Answer, Reply: busyDirectory, When: When{Alternate: p.span}}}
 		}},
@@ -123,7 +123,7 @@ func Named(text string) (Scenario, error) {
 }
 
 func (s script) scenario(given string) (Scenario, error) {
-	scenario := Scenario{Name: s.name, About: s.about, Down: s.down}
+	scenario := Scenario{Name: s.name, About: strings.ReplaceAll(s.about, "{}", given), Down: s.down}
 	var p parameter
 	if s.usual != "" {
 		var err error

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -161,4 +162,78 @@ func BenchmarkContent(b *testing.B) {
 			})
 		})
 	}
+}
+
+// benchLines are ledger lines as attempts make them, each of its own message.
+func benchLines(first uint64, n int) (lines []line) {
+	for seq := first; seq < first+uint64(n); seq++ {
+		e := queue.Entry{At: time.Unix(int64(seq), 0).UTC(), Event: queue.Attempted, ID: queue.NextID("", time.UnixMilli(int64(seq))), Attempt: 1, Upstream: "primary",
+			Recipients: []string{fmt.Sprintf("user%d@relay.example", seq)}, MessageID: fmt.Sprintf("<20260301.%d@client.example>", seq),
+			Results: []queue.Result{{At: time.Unix(int64(seq), 0).UTC(), Action: queue.Delivered, Host: "relay-example.mail.protection.outlook.com", Address: "127.0.0.1:25",
+				RemoteSession: fmt.Sprintf("MN0PR01MB%d", seq), Reply: queue.Reply{Command: "DATA", Code: 250, Enhanced: "2.6.0", Text: strings.Repeat("queued mail for delivery ", 4)}}}}
+		lines = append(lines, line{seq, encodeEntry(e)})
+	}
+	return lines
+}
+
+// BenchmarkFileLines files lines as giving back does.
+func BenchmarkFileLines(b *testing.B) {
+	s := open(b, b.TempDir(), Options{})
+	lines := benchLines(1, b.N)
+	written := diskWrites(b)
+	b.ReportAllocs()
+	b.ResetTimer()
+	for rest := lines; len(rest) > 0; rest = rest[min(batchPairs, len(rest)):] {
+		if err := s.ledger.file(rest[:min(batchPairs, len(rest))]); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(diskWrites(b)-written)/float64(b.N), "written/line")
+	b.ReportMetric(float64(len(lines[0].record)), "bytes/line")
+}
+
+// BenchmarkLedgerSearch looks for one line among a million.
+func BenchmarkLedgerSearch(b *testing.B) {
+	s := open(b, b.TempDir(), Options{})
+	const lines = 1_000_000
+	for first := 1; first <= lines; first += 2000 {
+		if err := s.ledger.file(benchLines(uint64(first), 2000)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	s.seq.Store(lines)
+	for _, c := range []struct {
+		by string
+		f  queue.LedgerFilter
+		n  int
+	}{
+		{"ID", queue.LedgerFilter{ID: queue.NextID("", time.UnixMilli(lines-7))}, 1},
+		{"MessageID", queue.LedgerFilter{MessageID: "<20260301.999993@client.example>"}, 1},
+		{"Address", queue.LedgerFilter{Address: "User999993@relay.example"}, 1},
+		{"RemoteSession", queue.LedgerFilter{RemoteSession: "MN0PR01MB999993"}, 1},
+		{"Event", queue.LedgerFilter{Events: []queue.Event{queue.Hold}}, 0},
+		{"Time", queue.LedgerFilter{Since: time.Unix(lines-7, 0), Until: time.Unix(lines-6, 0)}, 1},
+	} {
+		b.Run(c.by, func(b *testing.B) {
+			for b.Loop() {
+				n := 0
+				for _, err := range s.Ledger(b.Context(), c.f) {
+					if err != nil {
+						b.Fatal(err)
+					}
+					n++
+				}
+				if n != c.n {
+					b.Fatalf("%d lines", n)
+				}
+			}
+		})
+	}
+	b.Run("Verify", func(b *testing.B) {
+		for b.Loop() {
+			if chain, err := s.Verify(b.Context()); err != nil || len(chain.Faults) > 0 || chain.Lines != lines {
+				b.Fatal(chain, err)
+			}
+		}
+	})
 }

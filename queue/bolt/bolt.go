@@ -21,7 +21,28 @@
 //	causes    notifications by cause
 //	ledger    lines by sequence number
 //
-// Settling marks and does not delete: content goes with its generation.
+// Settling marks and does not delete: content goes with its generation, when
+// nobody needs that any more. If little of it is needed, or content of mail that
+// is done with has been there for an hour, the remainder moves to the youngest
+// first. Ledger lines go to the ledger files, one a day, in the order of their
+// numbers and chained by their hashes; the oldest are removed as a whole.
+//
+// Giving back is a row of transactions, each in one file. What a crash leaves
+// after each of them:
+//
+//	step                             after a crash
+//	a parcel's chunks -> youngest    removed when opened, as those of drafts
+//	its records -> youngest          in both; the younger wins, and the older are taken out when opened
+//	its records taken out            it has moved
+//	lines -> ledger, in batches      those in the ledger are not filed again; readers pass over the generation's
+//	causes -> ledger                 in both, which is the same
+//	account -> books, with the       its file is removed when opened, unread: nothing counts twice
+//	number of the generation
+//	file removed, folder synced      it is gone
+//
+// What moves is written to the younger file while the committer of the older
+// one waits: no change of a message falls between the two. Who finds that a
+// message, or a generation, is not where it was looks again.
 package bolt
 
 import (
@@ -38,12 +59,15 @@ import (
 	"time"
 
 	"github.com/mxkeep/mxkeep/queue"
+	"github.com/mxkeep/mxkeep/queue/failpoint"
 )
 
 // Options are the settings of a store. Zero fields take the default.
 type Options struct {
 	GenerationSize int64         // bytes at which the next generation file is begun; 256 MiB
-	GenerationAge  time.Duration // age at which a file with mail in it is followed by the next one; 1 h
+	GenerationAge  time.Duration // how long mail that is done with may stay in a file that other mail needs; 1 h
+	Quiet          time.Duration // how long a file of which little or nothing is needed waits for the rest to go by itself; 20 s
+	LedgerKeep     time.Duration // how long ledger lines are kept after they were filed; 90 days
 	Keep           queue.Keep    // queue.DefaultKeep
 	MinFree        uint64        // bytes that the file system must have left for Create; 512 MiB
 	Limits         queue.Limits  // of what is held; none
@@ -51,7 +75,13 @@ type Options struct {
 	// last process did not end; 1 min. A negative one lets such leases run out by themselves.
 	Interrupted time.Duration
 	LockTimeout time.Duration // how long Open waits for another process to let go; 5 s
-	Log         *slog.Logger  // nil is silence
+	// Check reads the structure of a file that may be damaged, before it is opened,
+	// by calling CheckFile in a process of its own. It wraps ErrDamagedFile if the
+	// file must not be opened. nil is no check.
+	Check func(ctx context.Context, path string) error
+	Log   *slog.Logger // nil is silence
+
+	step func(string) // called between the steps of giving back
 }
 
 func (o Options) withDefaults() Options {
@@ -60,6 +90,12 @@ func (o Options) withDefaults() Options {
 	}
 	if o.GenerationAge <= 0 {
 		o.GenerationAge = time.Hour
+	}
+	if o.Quiet <= 0 {
+		o.Quiet = 20 * time.Second
+	}
+	if o.LedgerKeep <= 0 {
+		o.LedgerKeep = 90 * 24 * time.Hour
 	}
 	if o.Keep == (queue.Keep{}) {
 		o.Keep = queue.DefaultKeep()
@@ -73,6 +109,9 @@ func (o Options) withDefaults() Options {
 	if o.LockTimeout <= 0 {
 		o.LockTimeout = 5 * time.Second
 	}
+	if o.step == nil {
+		o.step = func(string) {}
+	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -84,19 +123,38 @@ type Store struct {
 	dir      string
 	options  Options
 	lock     *os.File // the folder, locked
+	clean    bool     // the last stop was clean
 	space    space
 	holdings holdings
 	buffers  buffers
 	seq      atomic.Uint64 // of the last ledger line
 	causes   sync.Mutex    // held while a message with a cause is committed
+	leases   leases        // given since Open and not settled
+	ledger   *ledger       // what has left the generations
+	filing   sync.Mutex    // held by the one who writes to it
 
 	ids    sync.Mutex
 	lastID queue.ID
 	gaveID atomic.Bool // since Open
 
+	beginning sync.Mutex // held by the one who begins a generation
+
 	rotation    sync.RWMutex
 	generations []*generation // oldest first; the last one takes new mail
+	gone        queue.Account // of generations that are not among them any more
 	closed      bool
+
+	closing sync.Mutex // held by those who change what is set aside, from beginning to end
+	asiding sync.Mutex // held while asides are read or written
+	asides  []*aside
+
+	checking sync.WaitGroup // of checkRest
+
+	layout  atomic.Uint64 // counts what makes readers look again: messages that have moved, generations that have gone
+	moving  sync.RWMutex  // held while messages count in two generations
+	looking chan struct{} // a token: something may be due to go
+	stop    context.CancelFunc
+	stopped chan struct{} // closed when nothing gives back any more
 
 	waking sync.Mutex
 	wakes  map[string]chan struct{}
@@ -108,11 +166,18 @@ type Store struct {
 
 var _ queue.Store = (*Store)(nil)
 
+// ErrFailed is what every change gets after a transaction has failed. It wraps
+// the reason.
+var ErrFailed = errors.New("the store takes no further change")
+
 // Open opens the store in dir, or begins one. It fails if another process has
-// it open, or if a newer version has written it.
+// it open, or if a newer version has written it. Files that are damaged are set
+// aside, see Aside; after a stop that was not clean, those that were written
+// before it are checked first, and the others while the store is in use.
 func Open(dir string, o Options) (*Store, error) {
-	s := &Store{dir: dir, options: o.withDefaults(), wakes: map[string]chan struct{}{}, failed: make(chan struct{})}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	s := &Store{dir: dir, options: o.withDefaults(), wakes: map[string]chan struct{}{}, failed: make(chan struct{}),
+		looking: make(chan struct{}, 1), stopped: make(chan struct{})}
+	if err := errors.Join(os.MkdirAll(dir, 0o700), syncFolder(filepath.Dir(dir))); err != nil {
 		return nil, fmt.Errorf("queue: %w", err)
 	}
 	s.space = space{dir: dir, min: s.options.MinFree}
@@ -121,110 +186,96 @@ func Open(dir string, o Options) (*Store, error) {
 	if s.lock, err = lockFolder(dir, s.options.LockTimeout); err != nil {
 		return nil, err
 	}
-	if err := s.openGenerations(); err != nil {
-		return nil, errors.Join(err, s.Close())
+	if err := s.openFiles(); err != nil {
+		return nil, errors.Join(err, s.closeFiles())
 	}
-	if err := s.endLeases(); err != nil {
-		return nil, errors.Join(err, s.Close())
-	}
+	ctx, stop := context.WithCancel(context.Background())
+	s.stop = stop
+	s.startCheckRest(ctx)
+	go s.giveBack(ctx)
 	return s, nil
 }
 
-func (s *Store) openGenerations() error {
-	unfinished, err := filepath.Glob(filepath.Join(s.dir, "gen-*"+unfinishedSuffix))
-	if err != nil {
+func (s *Store) openFiles() (err error) {
+	if err := removeUnfinished(s.dir); err != nil {
 		return err
 	}
-	for _, path := range unfinished { // never held mail: a file gets its name when it is ready
-		if err := os.Remove(path); err != nil {
+	if s.ledger, err = openLedger(s.dir, s.options.LedgerKeep, s.options.Log); err != nil {
+		return err
+	}
+	s.gone = s.ledger.books.Account
+	s.seq.Store(s.ledger.end())
+	for _, step := range []func() error{s.takeMark, s.describeRest, s.forgetReturned, s.openGenerations, s.countHoldings, s.finishMoves, s.endLeases, s.noteAsides} {
+		if err := step(); err != nil {
 			return err
 		}
 	}
-	numbers, err := generationNumbers(s.dir)
-	if err != nil {
-		return err
-	}
-	for _, n := range numbers {
-		g, err := openGeneration(s, n)
+	return nil
+}
+
+// countHoldings begins to count what is held. What is in two files counts
+// twice, until finishMoves takes one out.
+func (s *Store) countHoldings() error {
+	s.holdings.recount(s.generations)
+	return nil
+}
+
+// removeUnfinished removes files that never held mail: a file gets its name when it is ready.
+func removeUnfinished(dir string) error {
+	for _, kind := range []string{"gen-*", "ledger-*"} {
+		unfinished, err := filepath.Glob(filepath.Join(dir, kind+unfinishedSuffix))
 		if err != nil {
 			return err
 		}
-		s.generations = append(s.generations, g)
-		s.lastID = max(s.lastID, g.lastID, g.standing().ids.last)
-		s.seq.Store(max(s.seq.Load(), g.lastSeq))
-	}
-	s.holdings.recount(s.generations)
-	if len(numbers) == 0 {
-		return s.beginGeneration(1)
-	}
-	return nil
-}
-
-// beginGeneration makes the next file and opens it.
-func (s *Store) beginGeneration(number int) error {
-	if err := createGeneration(s, number); err != nil {
-		return err
-	}
-	g, err := openGeneration(s, number)
-	if err != nil {
-		return err
-	}
-	s.generations = append(s.generations, g)
-	s.options.Log.Info("generation.begun", "file", g.name())
-	return nil
-}
-
-// youngest is the generation for new mail. It begins the next one when the
-// time has come.
-func (s *Store) youngest() (*generation, error) {
-	s.rotation.RLock()
-	if s.closed {
-		s.rotation.RUnlock()
-		return nil, queue.ErrClosed
-	}
-	g := s.generations[len(s.generations)-1]
-	s.rotation.RUnlock()
-	// Without room a new file would fail, and what is left is needed to settle.
-	if at := time.Now(); !g.isFull(at) || s.space.check(at) != nil {
-		return g, nil
-	}
-	s.rotation.Lock()
-	defer s.rotation.Unlock()
-	if s.closed {
-		return nil, queue.ErrClosed
-	}
-	if g == s.generations[len(s.generations)-1] { // nobody was faster
-		if err := s.beginGeneration(g.number + 1); err != nil {
-			return nil, s.fail(fmt.Errorf("begin generation %d: %w", g.number+1, err))
+		for _, path := range unfinished {
+			if err := os.Remove(path); err != nil {
+				return err
+			}
 		}
 	}
-	return s.generations[len(s.generations)-1], nil
+	return nil
 }
 
-// all are the generations of this moment, oldest first.
-func (s *Store) all() ([]*generation, error) {
-	s.rotation.RLock()
-	defer s.rotation.RUnlock()
-	if s.closed {
-		return nil, queue.ErrClosed
-	}
-	return slices.Clone(s.generations), nil
-}
-
-// home finds the generation that holds the message. Where an ID is in two, the younger file wins.
+// home finds the generation that holds the message. Where an ID is in two, the
+// younger file wins. The message may move at any time: who then gets errMoved looks again.
 func (s *Store) home(id queue.ID) (*generation, error) {
-	all, err := s.all()
-	if err != nil {
-		return nil, err
-	}
-	all = slices.DeleteFunc(all, func(g *generation) bool { return !g.standing().ids.contains(id) })
-	for i := len(all) - 1; i >= 0; i-- {
-		has, err := all[i].has(id)
-		if has || err != nil {
-			return all[i], err
+	for {
+		layout := s.layout.Load()
+		all, err := s.all()
+		if err != nil {
+			return nil, err
+		}
+		for _, g := range slices.Backward(all) {
+			if !g.standing().ids.contains(id) {
+				continue
+			}
+			has, err := g.has(id)
+			if has || err != nil && !errors.Is(err, errMoved) {
+				return g, err
+			}
+		}
+		if s.layout.Load() == layout { // it did not slip by from an old file to a younger one
+			return nil, fmt.Errorf("%s: %w", id, queue.ErrNotFound)
 		}
 	}
-	return nil, fmt.Errorf("%s: %w", id, queue.ErrNotFound)
+}
+
+// homeForChange is home for those who want to change the message. What is in a
+// generation that is about to go is final and as good as forgotten.
+func (s *Store) homeForChange(id queue.ID) (*generation, error) {
+	for {
+		g, err := s.home(id)
+		if err != nil || !g.retired.Load() {
+			return g, err
+		}
+		has, err := g.has(id) // it may have moved before the generation was retired
+		switch {
+		case has:
+			return nil, fmt.Errorf("%s: %w", id, queue.ErrNotFound)
+		case err != nil && !errors.Is(err, errMoved):
+			return nil, err
+		}
+	}
 }
 
 // Create starts a message under a fresh ID.
@@ -309,7 +360,7 @@ func (s *Store) Err() error {
 // fail puts the store out of service and returns the reason, the first one.
 func (s *Store) fail(err error) error {
 	s.failing.Do(func() {
-		err = fmt.Errorf("the store takes no further change: %w", plain(err))
+		err = fmt.Errorf("%w: %w", ErrFailed, plain(err))
 		s.failure.Store(&err)
 		s.options.Log.Error("store.failed", "error", err)
 		close(s.failed)
@@ -319,12 +370,20 @@ func (s *Store) fail(err error) error {
 
 // Close waits for what was begun and closes every file.
 func (s *Store) Close() error {
+	s.stop()
+	<-s.stopped
+	s.checking.Wait()
+	return s.closeFiles()
+}
+
+func (s *Store) closeFiles() error {
 	s.rotation.Lock()
 	defer s.rotation.Unlock()
 	if s.closed {
 		return nil
 	}
 	s.closed = true
+	failpoint.Hit(failpoint.StoreClosing)
 	var errs []error
 	if s.gaveID.Load() && s.Err() == nil { // every transaction writes the last ID
 		youngest := s.generations[len(s.generations)-1]
@@ -334,6 +393,13 @@ func (s *Store) Close() error {
 		if err := g.close(); err != nil {
 			errs = append(errs, err)
 		}
+		failpoint.Hit(failpoint.GenerationClosed)
+	}
+	if errors.Join(errs...) == nil && s.Err() == nil && len(s.generations) > 0 {
+		errs = append(errs, s.leaveClean())
+	}
+	if s.ledger != nil {
+		errs = append(errs, s.ledger.close())
 	}
 	if err := s.lock.Close(); err != nil {
 		errs = append(errs, err)

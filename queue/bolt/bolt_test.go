@@ -21,6 +21,16 @@ func open(t testing.TB, dir string, o Options) *Store {
 	return s
 }
 
+// row are the generations of this moment.
+func row(t testing.TB, s *Store) []*generation {
+	t.Helper()
+	all, err := s.all()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
 func TestContract(t *testing.T) {
 	queuetest.Run(t, func(t *testing.T) queue.Store { return open(t, t.TempDir(), Options{}) })
 }

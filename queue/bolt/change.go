@@ -1,12 +1,12 @@
 package bolt
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"time"
 
 	"github.com/mxkeep/mxkeep/queue"
+	"github.com/mxkeep/mxkeep/queue/failpoint"
 )
 
 // now is an instant as it comes back from disk.
@@ -17,9 +17,34 @@ func (s *Store) Claim(ctx context.Context, ids []queue.ID, lease time.Duration) 
 	if err := s.takesChanges(ctx); err != nil {
 		return nil, err
 	}
+	at := now()
+	claimed := map[queue.ID]queue.Message{}
+	for look := ids; len(look) > 0; {
+		byHome, err := s.homes(look)
+		if err != nil {
+			return inOrder(ids, claimed), err
+		}
+		look = nil
+		for g, some := range byHome {
+			// Not to be broken off between two files: what is claimed has to be returned.
+			here, moved, err := g.claim(context.WithoutCancel(ctx), some, at, lease)
+			if err != nil {
+				return inOrder(ids, claimed), err
+			}
+			for _, m := range here {
+				claimed[m.ID] = m
+			}
+			look = append(look, moved...)
+		}
+	}
+	return inOrder(ids, claimed), nil
+}
+
+// homes finds the generation of each message that has one.
+func (s *Store) homes(ids []queue.ID) (map[*generation][]queue.ID, error) {
 	byHome := map[*generation][]queue.ID{}
 	for _, id := range ids {
-		g, err := s.home(id)
+		g, err := s.homeForChange(id)
 		if errors.Is(err, queue.ErrNotFound) {
 			continue
 		}
@@ -28,31 +53,29 @@ func (s *Store) Claim(ctx context.Context, ids []queue.ID, lease time.Duration) 
 		}
 		byHome[g] = append(byHome[g], id)
 	}
-	at := now()
-	claimed := map[queue.ID]queue.Message{}
-	for g, some := range byHome {
-		var here []queue.Message
-		// Not to be broken off between two files: what is claimed has to be returned.
-		err := g.do(context.WithoutCancel(ctx), func(b *batch) error {
-			for _, id := range some {
-				m, ok, err := b.claim(id, at, lease)
-				if err != nil {
-					return err
-				}
-				if ok {
-					here = append(here, m)
-				}
+	return byHome, nil
+}
+
+// claim claims messages of one generation. What has moved since it was found is to be looked for again.
+func (g *generation) claim(ctx context.Context, ids []queue.ID, at time.Time, lease time.Duration) (claimed []queue.Message, moved []queue.ID, err error) {
+	err = g.do(ctx, func(b *batch) error {
+		for _, id := range ids {
+			m, ok, err := b.claim(id, at, lease)
+			switch {
+			case errors.Is(err, errMoved):
+				moved = append(moved, id)
+			case err != nil:
+				return err
+			case ok:
+				claimed = append(claimed, m)
 			}
-			return nil
-		})
-		if err != nil {
-			return inOrder(ids, claimed), err
 		}
-		for _, m := range here {
-			claimed[m.ID] = m
-		}
+		return nil
+	})
+	if errors.Is(err, errMoved) { // the generation takes no change any more
+		return nil, ids, nil
 	}
-	return inOrder(ids, claimed), nil
+	return claimed, moved, err
 }
 
 // inOrder lists the claimed messages in the order in which they were asked for.
@@ -70,10 +93,11 @@ func (b *batch) claim(id queue.ID, at time.Time, lease time.Duration) (m queue.M
 	before, err := b.record(id)
 	switch {
 	case errors.Is(err, queue.ErrDamaged): // it must not keep others from being delivered
-		b.generation.store.options.Log.Error("record.damaged", "id", id, "error", err)
-		return m, false, b.unschedule(id)
-	case err != nil || !before.Due(at):
+		return m, false, b.mend(id, err)
+	case err != nil:
 		return m, false, err
+	case !before.Due(at):
+		return m, false, b.reschedule(before)
 	}
 	m, interrupted := before.Claimed(at, lease)
 	if interrupted != nil {
@@ -81,40 +105,41 @@ func (b *batch) claim(id queue.ID, at time.Time, lease time.Duration) (m queue.M
 			return m, false, err
 		}
 	}
+	b.generation.store.leases.add(id)
+	failpoint.Hit(failpoint.StoreClaiming)
 	return m, true, b.replace(before, m)
-}
-
-// unschedule takes a message out of the due index whose record, which names
-// its place there, cannot be read.
-func (b *batch) unschedule(id queue.ID) error {
-	due := b.bucket(bucketDue)
-	var keys [][]byte // a cursor that deletes skips
-	c := due.Cursor()
-	for k, _ := c.First(); k != nil; k, _ = c.Next() {
-		if bytes.HasSuffix(k, []byte(id)) {
-			keys = append(keys, bytes.Clone(k))
-		}
-	}
-	for _, k := range keys {
-		if err := due.Delete(k); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // Settle writes the outcome of an attempt and its ledger line.
 func (s *Store) Settle(ctx context.Context, settlement queue.Settlement) error {
-	return s.change(ctx, settlement.ID, func(m queue.Message) (queue.Message, queue.Entry, error) {
+	err := s.change(ctx, settlement.ID, func(m queue.Message) (queue.Message, queue.Entry, error) {
+		failpoint.Hit(failpoint.StoreSettling)
 		return m.Settled(settlement, now())
 	})
+	failpoint.Hit(failpoint.StoreSettled)
+	if err == nil {
+		s.leases.remove(settlement.ID)
+	}
+	return err
 }
 
 // Amend writes an operator's act and its ledger line.
 func (s *Store) Amend(ctx context.Context, a queue.Amendment) error {
-	return s.change(ctx, a.ID, func(m queue.Message) (queue.Message, queue.Entry, error) {
-		return m.Amended(a)
-	})
+	amend := func() error {
+		return s.change(ctx, a.ID, func(m queue.Message) (queue.Message, queue.Entry, error) {
+			if (a.Event == queue.Release || a.Event == queue.Undelete) && s.isDead(m) {
+				return m, queue.Entry{}, errDeadLease
+			}
+			return m.Amended(a)
+		})
+	}
+	err := amend()
+	if errors.Is(err, errDeadLease) {
+		if err = s.endDeadLease(ctx, a.ID); err == nil {
+			err = amend()
+		}
+	}
+	return err
 }
 
 // change replaces one message and adds the ledger line.
@@ -122,24 +147,29 @@ func (s *Store) change(ctx context.Context, id queue.ID, next func(queue.Message
 	if err := s.takesChanges(ctx); err != nil {
 		return err
 	}
-	g, err := s.home(id)
-	if err != nil {
-		return err
+	for {
+		g, err := s.homeForChange(id)
+		if err != nil {
+			return err
+		}
+		err = g.do(ctx, func(b *batch) error {
+			before, err := b.record(id)
+			if err != nil {
+				return err
+			}
+			after, entry, err := next(before)
+			if err != nil {
+				return err
+			}
+			if after.Waits() {
+				b.wakes[after.Envelope.Upstream] = true
+			}
+			return errors.Join(b.replace(before, after), b.note(entry))
+		})
+		if !errors.Is(err, errMoved) {
+			return err
+		}
 	}
-	return g.do(ctx, func(b *batch) error {
-		before, err := b.record(id)
-		if err != nil {
-			return err
-		}
-		after, entry, err := next(before)
-		if err != nil {
-			return err
-		}
-		if after.Waits() {
-			b.wakes[after.Envelope.Upstream] = true
-		}
-		return errors.Join(b.replace(before, after), b.note(entry))
-	})
 }
 
 // Note adds a ledger line that belongs to no held message.
@@ -151,6 +181,7 @@ func (s *Store) Note(ctx context.Context, e queue.Entry) error {
 	if err != nil {
 		return err
 	}
+	defer g.done()
 	return g.do(ctx, func(b *batch) error {
 		if e.Event == queue.Passed {
 			b.now.counters.Account.Passed += int64(len(e.Recipients))
@@ -165,19 +196,24 @@ func (s *Store) Purge(ctx context.Context, at time.Time) (int, error) {
 	if err := s.takesChanges(ctx); err != nil {
 		return 0, err
 	}
-	all, err := s.all()
-	if err != nil {
-		return 0, err
-	}
 	removed := 0
-	for _, g := range all {
-		n, err := g.purge(ctx, at)
-		removed += n
+	for {
+		layout := s.layout.Load()
+		all, err := s.all()
 		if err != nil {
 			return removed, err
 		}
+		for _, g := range all {
+			n, err := g.purge(ctx, at)
+			removed += n
+			if err != nil && !errors.Is(err, errMoved) {
+				return removed, err
+			}
+		}
+		if s.layout.Load() == layout { // nothing moved past us
+			return removed, nil
+		}
 	}
-	return removed, nil
 }
 
 func (g *generation) purge(ctx context.Context, at time.Time) (removed int, err error) {
@@ -185,7 +221,7 @@ func (g *generation) purge(ctx context.Context, at time.Time) (removed int, err 
 	if g.standing().counters.Messages[queue.StateRefused] > 0 {
 		candidates = append(candidates, bucketLive)
 	}
-	for p, err := range merge(ctx, []*source{g.source(candidates, nil, nil)}) {
+	for p, err := range g.pairs(ctx, candidates) {
 		if err != nil {
 			return removed, err
 		}
@@ -203,7 +239,7 @@ func (g *generation) purge(ctx context.Context, at time.Time) (removed int, err 
 			purged, err = b.purge(id, at)
 			return err
 		})
-		if err != nil {
+		if err != nil && !errors.Is(err, errMoved) {
 			return removed, err
 		}
 		if purged {

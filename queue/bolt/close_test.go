@@ -141,7 +141,7 @@ func TestDraftAfterClose(t *testing.T) {
 func TestCancelledWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, t.TempDir(), Options{})
-		g := s.generations[0]
+		g := row(t, s)[0]
 		goOn := make(chan struct{})
 		busy := newChange(func(*batch) error { <-goOn; return nil })
 		if err := g.send(t.Context(), busy); err != nil {
@@ -177,7 +177,7 @@ func TestCancelledWait(t *testing.T) {
 func TestCommitterTakesAllThatWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, t.TempDir(), Options{})
-		g := s.generations[0]
+		g := row(t, s)[0]
 		goOn := make(chan struct{})
 		busy := newChange(func(*batch) error { <-goOn; return nil })
 		if err := g.send(t.Context(), busy); err != nil {

@@ -22,6 +22,7 @@ type change struct {
 	// apply either refuses with an error of queue before it has written
 	// anything, and then fails alone, or fails with the whole transaction.
 	apply  func(*batch) error
+	alone  bool       // shares its transaction with no other change
 	result chan error // gets one value
 	err    error
 }
@@ -38,7 +39,7 @@ type batch struct {
 	now        standing
 	wakes      map[string]bool
 	opened     map[string]*bbolt.Bucket
-	accepted   []room // that its new messages take, which was reserved
+	known      []room // changes of its counters that the holdings have already
 }
 
 // do has the committer apply a change, and waits for it. Once handed over, a
@@ -57,7 +58,7 @@ func (g *generation) send(ctx context.Context, c *change) error {
 	g.sending.RLock()
 	defer g.sending.RUnlock()
 	if g.closed {
-		return queue.ErrClosed
+		return g.whyClosed()
 	}
 	if err := ctx.Err(); err != nil {
 		return err
@@ -74,13 +75,19 @@ func (g *generation) send(ctx context.Context, c *change) error {
 // those that came meanwhile. It ends when the channel is closed and drained.
 func (g *generation) commitAll() {
 	defer close(g.committed)
+	together := false // several shared the transaction before: a lone writer must not wait for anybody
 	for first := range g.changes {
 		batch := []*change{first}
+		var next *change
 	drain:
-		for yielded := false; len(batch) < maxBatch; {
+		for yielded := !together; len(batch) < maxBatch && !first.alone; {
 			select {
 			case c, ok := <-g.changes:
 				if !ok {
+					break drain
+				}
+				if c.alone {
+					next = c
 					break drain
 				}
 				batch = append(batch, c)
@@ -92,13 +99,22 @@ func (g *generation) commitAll() {
 				yielded = true
 			}
 		}
-		err := g.commit(batch)
-		for _, c := range batch {
-			if err != nil {
-				c.err = err
-			}
-			c.result <- c.err
+		together = len(batch) > 1
+		g.commitOne(batch)
+		if next != nil {
+			g.commitOne([]*change{next})
 		}
+	}
+}
+
+// commitOne writes one transaction and gives each change its result.
+func (g *generation) commitOne(batch []*change) {
+	err := g.commit(batch)
+	for _, c := range batch {
+		if err != nil {
+			c.err = err
+		}
+		c.result <- c.err
 	}
 }
 
@@ -107,9 +123,11 @@ func (g *generation) commit(changes []*change) error {
 	if err := g.store.Err(); err != nil {
 		return err
 	}
-	b := &batch{generation: g, now: *g.standing(), wakes: map[string]bool{}, opened: map[string]*bbolt.Bucket{}}
-	b.now.counters = b.now.counters.clone()
-	err := g.db.Update(func(tx *bbolt.Tx) error {
+	before := g.standing()
+	b := &batch{generation: g, now: *before, wakes: map[string]bool{}, opened: map[string]*bbolt.Bucket{}}
+	b.now.counters = before.counters.clone()
+	g.writing.Store(g.store.seq.Load() + 1)
+	err := g.update(func(tx *bbolt.Tx) error {
 		b.tx = tx
 		for _, c := range changes {
 			if c.err = c.apply(b); c.err != nil && !isOurs(c.err) {
@@ -122,6 +140,11 @@ func (g *generation) commit(changes []*change) error {
 		return g.store.fail(fmt.Errorf("%s: %w", g.name(), plain(err)))
 	}
 	g.store.holdings.publish(b)
+	g.summarize()
+	g.writing.Store(0) // not after a failure: what the disk has is unknown
+	if before.phase() != b.now.phase() {
+		g.store.look()
+	}
 	for upstream := range b.wakes {
 		g.store.wake(upstream)
 	}
@@ -130,7 +153,18 @@ func (g *generation) commit(changes []*change) error {
 
 // finish writes what every transaction writes.
 func (b *batch) finish() error {
-	b.now.size = b.tx.Size()
+	b.now.size, b.now.tx = b.tx.Size(), uint64(b.tx.ID())
+	b.now.counters.Tx = b.now.tx
+	before := b.generation.standing()
+	if b.now.counters.Done > before.counters.Done {
+		b.now.lastDone = now()
+		if b.now.counters.DoneAt.IsZero() {
+			b.now.counters.DoneAt = b.now.lastDone
+		}
+	}
+	if !before.isSmall() {
+		b.now.smallSince = now()
+	}
 	if err := b.bucket(bucketMeta).Put(keyLastID, []byte(b.generation.store.idSoFar())); err != nil {
 		return err
 	}
@@ -150,14 +184,15 @@ func (b *batch) bucket(name []byte) *bbolt.Bucket {
 
 // note adds a ledger line.
 func (b *batch) note(e queue.Entry) error {
-	return b.bucket(bucketLedger).Put(sequenceKey(b.generation.store.seq.Add(1)), encodeEntry(e))
+	b.now.lastSeq = b.generation.store.seq.Add(1)
+	return b.bucket(bucketLedger).Put(sequenceKey(b.now.lastSeq), encodeEntry(e))
 }
 
-// record returns the message as this transaction sees it.
+// record returns the message as this transaction sees it; errMoved if it is not here any more.
 func (b *batch) record(id queue.ID) (queue.Message, error) {
 	_, raw := findRecord(b.tx, id)
 	if raw == nil {
-		return queue.Message{}, fmt.Errorf("%s: %w", id, queue.ErrNotFound)
+		return queue.Message{}, fmt.Errorf("%s: %w", id, errMoved)
 	}
 	return decodeMessage(id, raw)
 }
@@ -191,13 +226,21 @@ func shelf(m queue.Message) []byte {
 	if !m.State().Final() {
 		return bucketLive
 	}
+	if inTrash(m) {
+		return bucketTrash
+	}
+	return bucketDone
+}
+
+// inTrash reports whether there is something of a final message that can be brought back.
+func inTrash(m queue.Message) bool {
 	if m.Purged {
-		return bucketDone
+		return false
 	}
 	for i := range m.Envelope.Recipients {
 		if m.RecipientState(i) == queue.StateDeleted {
-			return bucketTrash
+			return true
 		}
 	}
-	return bucketDone
+	return false
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
@@ -29,18 +30,30 @@ func (s *Store) Content(ctx context.Context, id queue.ID) (io.ReadCloser, error)
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	g, err := s.home(id)
-	if err != nil {
-		return nil, err
+	for {
+		g, err := s.home(id)
+		if err != nil {
+			return nil, err
+		}
+		r, err := g.content(id)
+		if !errors.Is(err, errMoved) {
+			return r, err
+		}
 	}
+}
+
+func (g *generation) content(id queue.ID) (io.ReadCloser, error) {
 	var record, trace []byte
-	err = g.view(func(tx *bbolt.Tx) error {
+	err := g.view(func(tx *bbolt.Tx) error {
 		_, found := findRecord(tx, id)
 		record, trace = bytes.Clone(found), bytes.Clone(tx.Bucket(bucketTraces).Get([]byte(id)))
 		return nil
 	})
 	if err != nil {
 		return nil, err
+	}
+	if record == nil {
+		return nil, fmt.Errorf("%s: %w", id, errMoved)
 	}
 	m, err := decodeMessage(id, record)
 	if err != nil {
@@ -56,7 +69,8 @@ func (s *Store) Content(ctx context.Context, id queue.ID) (io.ReadCloser, error)
 	return r, nil
 }
 
-// contentReader holds one chunk at a time and no transaction.
+// contentReader holds one chunk at a time and no transaction. When its
+// generation goes, it reads on where the message has moved.
 type contentReader struct {
 	generation *generation
 	message    queue.Message
@@ -73,6 +87,13 @@ func (r *contentReader) Read(p []byte) (int, error) {
 			return 0, r.verdict()
 		}
 		chunk, err := r.generation.chunk(r.message.ID, r.next, r.buffer[:0])
+		if errors.Is(err, errMoved) {
+			var g *generation
+			if g, err = r.generation.store.home(r.message.ID); err == nil {
+				r.generation = g
+				continue
+			}
+		}
 		if err != nil {
 			return 0, err
 		}

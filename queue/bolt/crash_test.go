@@ -14,9 +14,9 @@ import (
 )
 
 // copyFiles copies an open store as it is on disk. Nothing may be written meanwhile.
-func copyFiles(t *testing.T, from, to string) {
+func copyFiles(t queuetest.T, from, to string) {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(from, "gen-*"))
+	files, err := filepath.Glob(filepath.Join(from, "*"))
 	if err != nil || len(files) == 0 {
 		t.Fatal(files, err)
 	}
@@ -42,7 +42,7 @@ func crashed(t *testing.T, s *Store) *Store {
 // keys counts the keys of a bucket in all files.
 func keys(t *testing.T, s *Store, bucket []byte) (n int) {
 	t.Helper()
-	for _, g := range s.generations {
+	for _, g := range row(t, s) {
 		if err := g.view(func(tx *bbolt.Tx) error {
 			return tx.Bucket(bucket).ForEach(func([]byte, []byte) error { n++; return nil })
 		}); err != nil {
@@ -75,12 +75,12 @@ func TestCrashDuringDraft(t *testing.T) {
 	}
 	queuetest.Balanced(t, again)
 	wantContent(t, again, kept, "kept")
-	before := again.generations[0].standing().size
+	before := row(t, again)[0].standing().size
 	id := accept(t, again, benchAcceptance(t), make([]byte, chunks*chunkSize))
 	if id <= d.ID() {
 		t.Errorf("ID %s was given again, or comes after %s", id, d.ID())
 	}
-	if after := again.generations[0].standing().size; after-before > chunks*chunkSize/4 {
+	if after := row(t, again)[0].standing().size; after-before > chunks*chunkSize/4 {
 		t.Errorf("the file grew from %d to %d bytes: the room of the draft was not used again", before, after)
 	}
 	if err := d.Commit(t.Context(), benchAcceptance(t)); err != nil { // the other store has not crashed

@@ -87,7 +87,7 @@ func TestMissingChunkIsFound(t *testing.T) {
 	for number := range 3 {
 		s := open(t, t.TempDir(), Options{})
 		id := accept(t, s, benchAcceptance(t), make([]byte, 2*chunkSize+5))
-		err := s.generations[0].db.Update(func(tx *bbolt.Tx) error {
+		err := row(t, s)[0].db.Update(func(tx *bbolt.Tx) error {
 			return tx.Bucket(bucketContent).DeleteBucket(chunkKey(id, number))
 		})
 		if err != nil {
@@ -112,19 +112,35 @@ func TestDamagedTraceIsFound(t *testing.T) {
 	}
 }
 
-// TestDamagedRecordIsLeftOut damages the record of the message that is due
-// first: the others go their way.
-func TestDamagedRecordIsLeftOut(t *testing.T) {
+// TestDamagedRecordIsMended damages the record of the message that is due
+// first: the others go their way, and it is made anew from the ledger, and held.
+func TestDamagedRecordIsMended(t *testing.T) {
 	s := open(t, t.TempDir(), Options{})
 	a := benchAcceptance(t)
-	a.Envelope.Recipients[0].ForwardPath = "victim@relay.example"
-	damaged := accept(t, s, a, []byte("victim"))
+	a.Envelope.Params.EnvID = "victim"
+	damaged := accept(t, s, a, []byte("kept"))
 	trash := accept(t, s, a, nil)
 	if err := s.Amend(t.Context(), queue.Amendment{ID: trash, At: time.Now(), Event: queue.Delete}); err != nil {
 		t.Fatal(err)
 	}
 	others := []queue.ID{acceptOne(t, s), acceptOne(t, s)}
-	s, log := reopenDamaged(t, s, "victim@", "victom@")
+	s, log := reopenDamaged(t, s, "victim", "victom")
+	for what, err := range map[string]error{
+		"message": func() error { _, err := s.Message(t.Context(), damaged); return err }(),
+		"content": func() error { _, err := s.Content(t.Context(), damaged); return err }(),
+		"amend":   s.Amend(t.Context(), queue.Amendment{ID: damaged, At: time.Now(), Event: queue.Hold}),
+		"settle":  s.Settle(t.Context(), queue.Settlement{ID: damaged, Attempt: 1}),
+	} {
+		if !errors.Is(err, queue.ErrDamaged) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if n, broken := countMessages(t, s); n != len(others) || broken != 1 {
+		t.Errorf("%d messages and %d errors are listed", n, broken)
+	}
+	if stats, err := s.Stats(t.Context()); err != nil || stats.Account.Missing() != 0 || !stats.Oldest.Equal(damaged.Time()) {
+		t.Errorf("stats %+v, %v", stats, err)
+	}
 	if due := dueIDs(t, s); len(due) != 3 || due[0] != damaged {
 		t.Fatalf("due %s", due)
 	}
@@ -142,21 +158,160 @@ func TestDamagedRecordIsLeftOut(t *testing.T) {
 	if n, err := s.Purge(t.Context(), time.Now().Add(1000*time.Hour)); n != 0 || err != nil || !strings.Contains(log.String(), string(trash)) {
 		t.Errorf("purge: %d, %v, log %q", n, err, log)
 	}
-	for what, err := range map[string]error{
-		"message": func() error { _, err := s.Message(t.Context(), damaged); return err }(),
-		"content": func() error { _, err := s.Content(t.Context(), damaged); return err }(),
-		"amend":   s.Amend(t.Context(), queue.Amendment{ID: damaged, At: time.Now(), Event: queue.Hold}),
-		"settle":  s.Settle(t.Context(), queue.Settlement{ID: damaged, Attempt: 1}),
-		"list":    lastError(s.Messages(t.Context(), queue.Filter{})),
-		"ledger":  lastError(s.Ledger(t.Context(), queue.LedgerFilter{})),
-	} {
-		if !errors.Is(err, queue.ErrDamaged) {
-			t.Errorf("%s: %v", what, err)
-		}
+	m, err := s.Message(t.Context(), damaged)
+	if err != nil || m.State() != queue.StateHeld || !strings.Contains(m.Held, "made anew") || m.MessageID != a.MessageID ||
+		m.Envelope.Recipients[0].ForwardPath != a.Envelope.Recipients[0].ForwardPath || m.Envelope.Params.EnvID != "" {
+		t.Errorf("message %+v, %v", m, err)
+	}
+	wantContent(t, s, damaged, "kept")
+	if lines := eventsOf(t, s, damaged); lines != "accepted damaged" {
+		t.Errorf("ledger: %s", lines)
+	}
+	stats, err := s.Stats(t.Context())
+	if err != nil || stats.Account.Missing() != 0 || stats.Account.Held != 1 || stats.Unreadable != 0 {
+		t.Errorf("stats %+v, %v", stats, err)
 	}
 	if id := acceptOne(t, s); s.Err() != nil {
 		t.Errorf("after %s: %v", id, s.Err())
 	}
+}
+
+// TestUnreadableIsCounted damages a record and every line about it as well.
+func TestUnreadableIsCounted(t *testing.T) {
+	s := open(t, t.TempDir(), Options{})
+	a := benchAcceptance(t)
+	a.MessageID = "<victim@client.example>"
+	damaged := accept(t, s, a, []byte("victim"))
+	acceptOne(t, s)
+	s, _ = reopenDamaged(t, s, "victim@", "victom@")
+	for range 2 { // the second time it is known
+		if claimed, err := s.Claim(t.Context(), []queue.ID{damaged}, time.Hour); err != nil || len(claimed) != 0 {
+			t.Fatalf("claimed %+v, %v", claimed, err)
+		}
+	}
+	stats, err := s.Stats(t.Context())
+	if err != nil || stats.Unreadable != 1 || stats.Account.Missing() != 0 {
+		t.Errorf("stats %+v, %v", stats, err)
+	}
+	read, broken := 0, 0
+	for e, err := range s.Ledger(t.Context(), queue.LedgerFilter{}) {
+		switch {
+		case errors.Is(err, queue.ErrDamaged):
+			broken++
+		case err != nil:
+			t.Error(err)
+		case e.Event != queue.Damaged || strings.Contains(e.Reason, "nothing in the ledger"):
+			read++
+		}
+	}
+	if read != 2 || broken != 1 {
+		t.Errorf("%d lines and %d errors", read, broken)
+	}
+}
+
+// TestDamagedScheduleIsMended changes a value, a time and an ID in the due
+// index, which has no checksums.
+func TestDamagedScheduleIsMended(t *testing.T) {
+	s := open(t, t.TempDir(), Options{})
+	ids := []queue.ID{acceptOne(t, s), acceptOne(t, s), acceptOne(t, s), acceptOne(t, s)}
+	err := s.generations[0].do(t.Context(), func(b *batch) error {
+		due := b.bucket(bucketDue)
+		keys := make([][]byte, len(ids))
+		for i, id := range ids {
+			m, err := b.record(id)
+			if err != nil {
+				return err
+			}
+			keys[i] = dueKey(m)
+		}
+		late := dueTime(duePrefix("primary"), time.Now().Add(-time.Hour))
+		return errors.Join(due.Put(keys[0], []byte{0x80}), due.Delete(keys[1]), due.Put(append(late, ids[1]...), nil),
+			due.Delete(keys[2]), due.Put([]byte("\aprimary"), nil))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := findings(t, s); !slices.Equal(got, []string{string(ids[1]) + " " + errUnscheduled.Error(), string(ids[2]) + " " + errUnscheduled.Error()}) {
+		t.Errorf("found %q", got)
+	}
+	if due := dueIDs(t, s); !slices.Equal(due, []queue.ID{ids[1], ids[0], ids[3]}) {
+		t.Fatalf("due %s", due)
+	}
+	// What is due by its record can be claimed whatever the index says.
+	claimed, err := s.Claim(t.Context(), ids[:2], time.Hour)
+	if err != nil || len(claimed) != 2 {
+		t.Fatalf("claimed %+v, %v", claimed, err)
+	}
+	if claimed, err = s.Claim(t.Context(), ids[:2], time.Hour); err != nil || len(claimed) != 0 {
+		t.Fatalf("claimed %+v, %v", claimed, err)
+	}
+	if err := s.Amend(t.Context(), queue.Amendment{ID: ids[2], At: time.Now(), Event: queue.Retry}); err != nil {
+		t.Fatal(err)
+	}
+	if got := findings(t, s); len(got) != 0 {
+		t.Errorf("found %q", got)
+	}
+	if due := dueIDs(t, s); !slices.Equal(due, []queue.ID{ids[3], ids[2]}) {
+		t.Errorf("due %s", due)
+	}
+	held := ids[3]
+	if err := s.Amend(t.Context(), queue.Amendment{ID: held, At: time.Now(), Event: queue.Hold}); err != nil {
+		t.Fatal(err)
+	}
+	err = s.generations[0].do(t.Context(), func(b *batch) error {
+		return b.bucket(bucketDue).Put(append(dueTime(duePrefix("primary"), time.Now()), held...), encodeSummary(queue.Summary{}))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if claimed, err := s.Claim(t.Context(), []queue.ID{held}, time.Hour); err != nil || len(claimed) != 0 {
+		t.Fatalf("claimed %+v, %v", claimed, err)
+	}
+	if due := dueIDs(t, s); !slices.Equal(due, []queue.ID{ids[2]}) {
+		t.Errorf("due %s", due)
+	}
+}
+
+// findings writes what a check finds.
+func findings(t *testing.T, s *Store) (found []string) {
+	t.Helper()
+	sum, err := s.Audit(t.Context(), func(f queue.Finding) error {
+		found = append(found, string(f.ID)+" "+f.What)
+		return nil
+	})
+	if err != nil || sum.Damaged != int64(len(found)) {
+		t.Fatalf("%+v, %v", sum, err)
+	}
+	return found
+}
+
+// countMessages counts what is listed, and what cannot be.
+func countMessages(t *testing.T, s *Store) (messages, broken int) {
+	t.Helper()
+	for _, err := range s.Messages(t.Context(), queue.Filter{}) {
+		switch {
+		case err == nil:
+			messages++
+		case errors.Is(err, queue.ErrDamaged):
+			broken++
+		default:
+			t.Fatal(err)
+		}
+	}
+	return messages, broken
+}
+
+// eventsOf lists the events of a message.
+func eventsOf(t *testing.T, s *Store, id queue.ID) string {
+	t.Helper()
+	var events []string
+	for e, err := range s.Ledger(t.Context(), queue.LedgerFilter{ID: id}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		events = append(events, string(e.Event))
+	}
+	return strings.Join(events, " ")
 }
 
 func dueIDs(t *testing.T, s *Store) (ids []queue.ID) {
@@ -168,11 +323,6 @@ func dueIDs(t *testing.T, s *Store) (ids []queue.ID) {
 		ids = append(ids, summary.ID)
 	}
 	return ids
-}
-
-func lastError[T any](list func(func(T, error) bool)) (last error) {
-	list(func(_ T, err error) bool { last = err; return true })
-	return last
 }
 
 // TestDecodeRefuses takes the headers and bodies apart.
@@ -234,4 +384,9 @@ func FuzzDecode(f *testing.F) {
 			t.Errorf("%+v is read as %+v, %v", summary, again, err)
 		}
 	})
+}
+
+func lastError[T any](list func(func(T, error) bool)) (last error) {
+	list(func(_ T, err error) bool { last = err; return true })
+	return last
 }

@@ -26,10 +26,16 @@ func healDisk(t *testing.T, s *Store) { t.Helper(); reopenFile(t, s, syscall.O_R
 // reopenFile puts another description in the place of the youngest file's.
 func reopenFile(t *testing.T, s *Store, flags int) {
 	t.Helper()
-	path := filepath.Join(s.dir, s.generations[len(s.generations)-1].name())
+	if err := reopened(filepath.Join(s.dir, row(t, s)[len(row(t, s))-1].name()), flags); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// reopened puts another description in the place of the one of an open file.
+func reopened(path string, flags int) error {
 	open, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	for _, entry := range open {
 		if target, err := os.Readlink("/proc/self/fd/" + entry.Name()); err != nil || target != path {
@@ -37,18 +43,15 @@ func reopenFile(t *testing.T, s *Store, flags int) {
 		}
 		other, err := syscall.Open(path, flags|syscall.O_CLOEXEC, 0)
 		if err != nil {
-			t.Fatal(err)
+			return err
 		}
 		var number int
 		if _, err := fmt.Sscan(entry.Name(), &number); err != nil {
-			t.Fatal(err)
+			return err
 		}
-		if err := errors.Join(syscall.Dup3(other, number, syscall.O_CLOEXEC), syscall.Close(other)); err != nil {
-			t.Fatal(err)
-		}
-		return
+		return errors.Join(syscall.Dup3(other, number, syscall.O_CLOEXEC), syscall.Close(other))
 	}
-	t.Fatalf("%s is not open", path)
+	return fmt.Errorf("%s is not open: %w", path, os.ErrNotExist)
 }
 
 // changes are all acts that write, each with its own message to work on.
@@ -134,7 +137,7 @@ func TestFailedDiskEndsEveryChange(t *testing.T) {
 				t.Fatal(err)
 			}
 			breakDisk(t, s)
-			if err := acts[first](); !errors.Is(err, syscall.EBADF) || isOurs(err) {
+			if err := acts[first](); !errors.Is(err, syscall.EBADF) || !errors.Is(err, ErrFailed) || isOurs(err) {
 				t.Fatalf("%s: %v, want the error of the disk", first, err)
 			}
 			select {
@@ -226,7 +229,7 @@ func TestNoNextFile(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir, Options{GenerationSize: 1})
 	id := acceptOne(t, s)
-	if err := os.Mkdir(filepath.Join(dir, generationName(len(s.generations)+1)+unfinishedSuffix), 0o700); err != nil {
+	if err := os.Mkdir(filepath.Join(dir, generationName(len(row(t, s))+1)+unfinishedSuffix), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {

@@ -14,6 +14,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"github.com/mxkeep/mxkeep/queue"
+	"github.com/mxkeep/mxkeep/queue/failpoint"
 )
 
 // chunkSize is what is written at once. A chunk has a bucket of its own, so
@@ -102,11 +103,13 @@ func (d *draft) flush() error {
 		if err := b.bucket(bucketDrafts).Put([]byte(d.id), []byte{}); err != nil {
 			return err
 		}
+		failpoint.Hit(failpoint.StoreChunk)
 		return putChunk(b, d.id, number, chunk)
 	})
 	if err := d.home.send(context.Background(), c); err != nil {
 		return err
 	}
+	d.store.space.take(len(chunk))
 	d.chunks++
 	d.writing, d.written = c, chunk
 	d.buffer = d.store.buffers.take()
@@ -129,6 +132,12 @@ func (d *draft) findHome() (err error) {
 		d.home, err = d.store.youngest()
 	}
 	return err
+}
+
+func (d *draft) leaveHome() {
+	if d.home != nil {
+		d.home.done()
+	}
 }
 
 func putChunk(b *batch, id queue.ID, number int, bytes []byte) error {
@@ -156,6 +165,7 @@ func (d *draft) Commit(ctx context.Context, a queue.Acceptance) error {
 		return d.over()
 	}
 	d.ended = true
+	defer d.leaveHome()
 	if err := d.commit(ctx, a); err != nil {
 		return errors.Join(err, d.discard())
 	}
@@ -179,6 +189,11 @@ func (d *draft) commit(ctx context.Context, a queue.Acceptance) error {
 		return err
 	}
 	r := d.record(a)
+	if failpoint.Armed(failpoint.Lie) {
+		d.buffer = nil // it is still to be written
+		return d.home.send(ctx, newChange(r.put))
+	}
+	d.store.space.take(len(r.chunk) + len(r.record) + len(r.entry))
 	if len(r.cause) == 0 {
 		return d.commitWithin(ctx, r)
 	}
@@ -229,11 +244,12 @@ func (d *draft) record(a queue.Acceptance) *acceptedRecord {
 // put writes the rest of the content and the record, which implies all of it.
 func (r *acceptedRecord) put(b *batch) error {
 	id := []byte(r.message.ID)
+	b.now.lastSeq = b.generation.store.seq.Add(1)
 	type pair struct{ bucket, key, value []byte }
 	puts := []pair{
 		{bucketTraces, id, r.trace},
 		{shelf(r.message), id, r.record},
-		{bucketLedger, sequenceKey(b.generation.store.seq.Add(1)), r.entry},
+		{bucketLedger, sequenceKey(b.now.lastSeq), r.entry},
 		{bucketDue, r.dueKey, r.due},
 		{bucketCauses, r.cause, id},
 	}
@@ -259,11 +275,12 @@ func (r *acceptedRecord) put(b *batch) error {
 	b.now.counters.Account.Accepted += int64(len(r.message.Envelope.Recipients))
 	b.now.counters.count(r.message, 1)
 	if r.reserved != nil {
-		b.accepted = append(b.accepted, *r.reserved)
+		b.known = append(b.known, *r.reserved)
 	}
 	if r.message.Waits() {
 		b.wakes[r.message.Envelope.Upstream] = true
 	}
+	failpoint.Hit(failpoint.StoreAccepting)
 	return nil
 }
 
@@ -275,7 +292,7 @@ func causeKey(c queue.Cause) []byte {
 	return fmt.Appendf(nil, "%s/%d/%s", c.ID, c.Attempt, c.Kind)
 }
 
-// isNew looks for the cause in every generation. The caller holds causes.
+// isNew looks for the cause in every generation and in the ledger. The caller holds causes.
 func (s *Store) isNew(cause []byte) error {
 	all, err := s.all()
 	if err != nil {
@@ -288,9 +305,12 @@ func (s *Store) isNew(cause []byte) error {
 			}
 			return nil
 		})
-		if err != nil {
+		if err != nil && !errors.Is(err, errMoved) {
 			return err
 		}
+	}
+	if s.ledger.knows(cause) { // asked last: causes are there before their generation goes
+		return queue.ErrExists
 	}
 	return nil
 }
@@ -301,6 +321,7 @@ func (d *draft) Abort() error {
 		return nil
 	}
 	d.ended = true
+	defer d.leaveHome()
 	return d.discard()
 }
 

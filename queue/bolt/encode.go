@@ -22,12 +22,24 @@ const (
 // counters are the part of the account that a generation holds.
 type counters struct {
 	Account  queue.Account                   `json:"account"`
-	Messages [queue.StateDelivered + 1]int64 `json:"messages"` // by state; final ones are not counted
-	Bytes    int64                           `json:"bytes"`    // of messages that are not final
+	Messages [queue.StateDelivered + 1]int64 `json:"messages"`         // by state; final ones are not counted
+	Bytes    int64                           `json:"bytes"`            // of messages that are not final
+	Trash    pile                            `json:"trash"`            // deleted messages that can be brought back
+	Done     int64                           `json:"done"`             // all other messages
+	DoneAt   time.Time                       `json:"done_at,omitzero"` // when the first of them was
+
+	Damaged    int64  `json:"damaged,omitempty"`    // messages that are not final whose content is known to be damaged
+	Unreadable int64  `json:"unreadable,omitempty"` // messages whose record was found to be damaged
+	Tx         uint64 `json:"tx,omitempty"`         // the transaction that wrote them
 
 	// Upstreams has the messages that are not final, by upstream. A copy shares
 	// it: clone before counting.
 	Upstreams map[string]queue.Held `json:"upstreams,omitempty"`
+}
+
+type pile struct {
+	Messages int64 `json:"messages"`
+	Bytes    int64 `json:"bytes"`
 }
 
 // clone is a copy that may count on its own.
@@ -36,18 +48,37 @@ func (c counters) clone() counters {
 	return c
 }
 
+// left is what still needs the generation: messages that are not final or can be brought back.
+func (c *counters) left() (all pile) {
+	all = c.Trash
+	all.Bytes += c.Bytes
+	for _, n := range c.Messages {
+		all.Messages += n
+	}
+	return all
+}
+
 // count adds the message (sign 1) or takes it out (sign -1).
 func (c *counters) count(m queue.Message, sign int64) {
 	for i := range m.Envelope.Recipients {
 		c.Account.Add(m.RecipientState(i), sign)
 	}
-	if state := m.State(); !state.Final() {
+	switch state := m.State(); {
+	case !state.Final():
 		c.Messages[state] += sign
 		c.Bytes += sign * m.Size
+		if m.Damaged {
+			c.Damaged += sign
+		}
 		if c.Upstreams == nil {
 			c.Upstreams = map[string]queue.Held{}
 		}
 		addHeld(c.Upstreams, m.Envelope.Upstream, queue.Held{Messages: sign, Bytes: sign * m.Size})
+	case inTrash(m):
+		c.Trash.Messages += sign
+		c.Trash.Bytes += sign * m.Size
+	default:
+		c.Done += sign
 	}
 }
 
@@ -91,18 +122,10 @@ func unseal(raw []byte) ([]byte, error) {
 	return raw[recordHeader:], nil
 }
 
-// encodeTrace is nil for no trace.
-func encodeTrace(trace []byte) []byte {
-	if len(trace) == 0 {
-		return nil
-	}
-	return seal(trace)
-}
+// encodeTrace writes a trace also if it is empty: one that is missing is damage.
+func encodeTrace(trace []byte) []byte { return seal(trace) }
 
 func decodeTrace(id queue.ID, raw []byte) ([]byte, error) {
-	if raw == nil {
-		return nil, nil
-	}
 	trace, err := unseal(raw)
 	if err != nil {
 		return nil, fmt.Errorf("trace of %s: %w", id, err)
@@ -115,6 +138,9 @@ func encodeMessage(m queue.Message) []byte { return encode(m) }
 func decodeMessage(id queue.ID, raw []byte) (m queue.Message, err error) {
 	if err := decode(raw, &m); err != nil {
 		return queue.Message{}, fmt.Errorf("%s: %w", id, err)
+	}
+	if m.ID != id { // the key has no checksum
+		return queue.Message{}, fmt.Errorf("%s: record of %s: %w", id, m.ID, queue.ErrDamaged)
 	}
 	return m, nil
 }
@@ -147,6 +173,8 @@ func decodeCounters(raw []byte) (c counters, err error) {
 }
 
 func sequenceKey(seq uint64) []byte { return binary.BigEndian.AppendUint64(nil, seq) }
+
+func sequenceOf(key []byte) uint64 { return binary.BigEndian.Uint64(key) }
 
 func chunkKey(id queue.ID, number int) []byte {
 	return binary.BigEndian.AppendUint32([]byte(id), uint32(number))

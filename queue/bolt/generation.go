@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -17,6 +19,7 @@ import (
 	bolterrors "go.etcd.io/bbolt/errors"
 
 	"github.com/mxkeep/mxkeep/queue"
+	"github.com/mxkeep/mxkeep/queue/failpoint"
 )
 
 // format is the version of the layout of buckets and keys.
@@ -25,6 +28,10 @@ const format = 1
 const unfinishedSuffix = ".unfinished"
 
 var errInUse = errors.New("in use by another process")
+
+// errMoved stays within the package: a message, or a whole generation, is not
+// there any more. Look again.
+var errMoved = errors.New("moved to another file")
 
 // Names of buckets, and of keys in meta and counters.
 var (
@@ -43,6 +50,7 @@ var (
 	keyFormat  = []byte("format")
 	keyCreated = []byte("created")
 	keyLastID  = []byte("last")
+	keyMoving  = []byte("moving")
 	keyAccount = []byte("account")
 	keyBytes   = []byte("b") // the only key of a chunk's bucket
 )
@@ -62,21 +70,36 @@ type generation struct {
 	db      *bbolt.DB
 	created time.Time
 	lastID  queue.ID // given when the file was last written, as of opening
-	lastSeq uint64   // of the ledger, as of opening
 
-	now atomic.Pointer[standing]
+	now     atomic.Pointer[standing]
+	doubt   atomic.Pointer[string] // why the file must be checked; nil if it need not be
+	writing atomic.Uint64          // 0, or ledger lines from this number on may be in the transaction that runs
+	users   atomic.Int64           // drafts and others that will write to it, and must not lose it
+	old     atomic.Bool            // there is a younger one
+	retired atomic.Bool            // it takes no further change and is about to go
+	again   time.Time              // not to be looked at before; for the one who gives back
 
 	sending   sync.RWMutex // held for writing by close alone
 	closed    bool
+	broken    bool // bbolt panicked: it may hold a lock for ever
+	opened    bool // and in use
+	checked   bool // before it was opened
 	changes   chan *change
 	committed chan struct{} // closed when the committer has ended
+
+	summarized time.Time  // by the committer
+	saving     sync.Mutex // held while the summary is written
 }
 
 // standing is what is known of a generation without reading its file.
 type standing struct {
-	counters counters
-	ids      span
-	size     int64 // bytes in use
+	counters   counters
+	ids        span
+	size       int64 // bytes in use
+	tx         uint64
+	lastSeq    uint64    // of its ledger lines
+	lastDone   time.Time // when a message was last done with, as far as is known since opening
+	smallSince time.Time // since when little of it is needed
 }
 
 // span is the smallest range with all IDs of a generation.
@@ -121,16 +144,9 @@ func (s *Store) boltOptions() *bbolt.Options {
 		InitialMmapSize: int(2 * s.options.GenerationSize)}
 }
 
-// createGeneration makes an empty file. It gets its name only when it is
-// complete and synced: power lost during bbolt's first writes ruins a file.
+// createGeneration makes an empty file.
 func createGeneration(s *Store, number int) error {
-	path := filepath.Join(s.dir, generationName(number))
-	unfinished := path + unfinishedSuffix
-	db, err := bbolt.Open(unfinished, 0o600, s.boltOptions())
-	if err != nil {
-		return plain(err)
-	}
-	err = db.Update(func(tx *bbolt.Tx) error {
+	return createFile(filepath.Join(s.dir, generationName(number)), *s.boltOptions(), func(tx *bbolt.Tx) error {
 		for _, name := range buckets() {
 			if _, err := tx.CreateBucket(name); err != nil {
 				return err
@@ -140,25 +156,43 @@ func createGeneration(s *Store, number int) error {
 		return errors.Join(meta.Put(keyFormat, []byte{format}), meta.Put(keyLastID, []byte(s.idSoFar())),
 			meta.Put(keyCreated, []byte(time.Now().UTC().Format(time.RFC3339Nano))))
 	})
-	if err := errors.Join(err, db.Close()); err != nil {
+}
+
+// createFile makes a file and fills it. It gets its name only when it is
+// complete and synced: power lost during bbolt's first writes ruins a file.
+func createFile(path string, options bbolt.Options, fill func(*bbolt.Tx) error) error {
+	unfinished := path + unfinishedSuffix
+	db, err := bbolt.Open(unfinished, 0o600, &options)
+	if err != nil {
 		return plain(err)
 	}
+	if err := errors.Join(db.Update(fill), db.Close()); err != nil {
+		return plain(err)
+	}
+	failpoint.Hit(failpoint.GenerationMade)
 	if err := os.Rename(unfinished, path); err != nil {
 		return err
 	}
-	return syncFolder(s.dir)
+	failpoint.Hit(failpoint.GenerationNamed)
+	return syncFolder(filepath.Dir(path))
 }
 
-// openGeneration opens a file and starts its committer.
-func openGeneration(s *Store, number int) (*generation, error) {
+// openGeneration opens a file and starts its committer. It wraps ErrDamagedFile
+// for a file that is none of ours any more.
+func openGeneration(s *Store, number int) (_ *generation, err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if reason := recover(); reason != nil { // bbolt keeps the file; it gets another name
+			err = fmt.Errorf("%s: %w: %v", generationName(number), ErrDamagedFile, reason)
+		}
+	}()
 	g := &generation{store: s, number: number, changes: make(chan *change, maxBatch), committed: make(chan struct{})}
 	path := filepath.Join(s.dir, g.name())
 	if _, err := os.Stat(path); err != nil { // bbolt would make it
 		return nil, err
 	}
-	var err error
 	if g.db, err = bbolt.Open(path, 0o600, s.boltOptions()); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, plain(err))
+		return nil, fmt.Errorf("%s: %w", path, unusable(err))
 	}
 	err = g.db.View(g.load)
 	if err == nil {
@@ -167,37 +201,45 @@ func openGeneration(s *Store, number int) (*generation, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, errors.Join(plain(err), g.db.Close()))
 	}
+	g.opened = true
 	go g.commitAll()
 	return g, nil
+}
+
+// unusable says of an error of bbolt's Open whether the file is damaged.
+func unusable(err error) error {
+	for _, theirs := range []error{bolterrors.ErrInvalid, bolterrors.ErrVersionMismatch, bolterrors.ErrChecksum} {
+		if errors.Is(err, theirs) {
+			return fmt.Errorf("%w: %w", ErrDamagedFile, plain(err))
+		}
+	}
+	return plain(err)
+}
+
+// newerFormat refuses what a newer version has written.
+func newerFormat(path string, has int) error {
+	return fmt.Errorf("%s has format %d; this version reads format %d: use the version that wrote it, or a newer one", path, has, format)
 }
 
 // load reads what is known of the file without looking at its mail.
 func (g *generation) load(tx *bbolt.Tx) error {
 	meta := tx.Bucket(bucketMeta)
 	if meta == nil {
-		return errors.New("not a queue file")
+		return fmt.Errorf("%w: not a queue file", ErrDamagedFile)
 	}
-	if f := meta.Get(keyFormat); len(f) != 1 || f[0] != format {
-		return fmt.Errorf("has format %d; this version reads format %d: use the version that wrote it, or a newer one", f, format)
-	}
-	for _, name := range buckets() {
-		if tx.Bucket(name) == nil {
-			return fmt.Errorf("bucket %s is missing", name)
+	if f := meta.Get(keyFormat); len(f) == 1 && f[0] > format {
+		if _, known := readSummary(g.store.dir, g.number); !known { // a newer version would have written that as well
+			return newerFormat(g.name(), int(f[0]))
 		}
 	}
-	var err error
-	if g.created, err = time.Parse(time.RFC3339Nano, string(meta.Get(keyCreated))); err != nil {
-		return err
+	if err := g.loadMeta(tx, meta); err != nil {
+		return fmt.Errorf("%w: %w", ErrDamagedFile, err)
 	}
-	if last := string(meta.Get(keyLastID)); last != "" { // the first file begins without
-		if g.lastID, err = queue.ParseID(last); err != nil {
-			return err
-		}
-	}
+	opened := time.Now()
+	now := &standing{size: tx.Size(), tx: uint64(tx.ID()), lastDone: opened, smallSince: opened}
 	if k, _ := tx.Bucket(bucketLedger).Cursor().Last(); k != nil {
-		g.lastSeq = binary.BigEndian.Uint64(k)
+		now.lastSeq = binary.BigEndian.Uint64(k)
 	}
-	now := &standing{size: tx.Size()}
 	for _, name := range shelves() {
 		c := tx.Bucket(name).Cursor()
 		if first, _ := c.First(); first != nil {
@@ -205,9 +247,41 @@ func (g *generation) load(tx *bbolt.Tx) error {
 			now.ids = now.ids.with(queue.ID(first)).with(queue.ID(last))
 		}
 	}
-	now.counters, err = decodeCounters(tx.Bucket(bucketCounters).Get(keyAccount))
+	var err error
+	if now.counters, err = decodeCounters(tx.Bucket(bucketCounters).Get(keyAccount)); err != nil {
+		return fmt.Errorf("%w: %w", ErrDamagedFile, err)
+	}
 	g.now.Store(now)
+	return nil
+}
+
+func (g *generation) loadMeta(tx *bbolt.Tx, meta *bbolt.Bucket) (err error) {
+	if f := meta.Get(keyFormat); len(f) != 1 || f[0] != format {
+		return fmt.Errorf("its format is %v, not %d", f, format)
+	}
+	for _, name := range buckets() {
+		if tx.Bucket(name) == nil {
+			return fmt.Errorf("bucket %s is missing", name)
+		}
+	}
+	if g.created, err = time.Parse(time.RFC3339Nano, string(meta.Get(keyCreated))); err != nil {
+		return err
+	}
+	if last := string(meta.Get(keyLastID)); last != "" { // the first file begins without
+		g.lastID, err = queue.ParseID(last)
+	}
 	return err
+}
+
+func checkFormat(meta *bbolt.Bucket) error {
+	f := meta.Get(keyFormat)
+	switch {
+	case len(f) == 1 && f[0] > format:
+		return newerFormat("it", int(f[0]))
+	case len(f) != 1 || f[0] != format:
+		return fmt.Errorf("its format is %v, not %d", f, format)
+	}
+	return nil
 }
 
 // removeDrafts removes chunks of messages that were never committed: the
@@ -217,7 +291,8 @@ func (g *generation) removeDrafts() error {
 	if err != nil || len(page) == 0 {
 		return err
 	}
-	err = g.db.Update(func(tx *bbolt.Tx) error {
+	err = g.update(func(tx *bbolt.Tx) error {
+		failpoint.Hit(failpoint.OpenDrafts)
 		for _, p := range page {
 			if err := removeContent(tx, queue.ID(p.key)); err != nil {
 				return err
@@ -234,15 +309,46 @@ func (g *generation) removeDrafts() error {
 	return g.removeDrafts() // the next page
 }
 
-// isFull reports whether the next generation should take over.
-func (g *generation) isFull(now time.Time) bool {
-	standing := g.standing()
-	return standing.size >= g.store.options.GenerationSize ||
-		standing.ids.first != "" && now.Sub(g.created) >= g.store.options.GenerationAge
-}
+// isFull reports whether the next generation should take over. Age alone is no
+// reason: mail that is held for days would be spread over as many files.
+func (g *generation) isFull() bool { return g.standing().size >= g.store.options.GenerationSize }
 
 // view reads the file. No transaction may be open while a caller is busy.
-func (g *generation) view(read func(*bbolt.Tx) error) error { return plain(g.db.View(read)) }
+func (g *generation) view(read func(*bbolt.Tx) error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer g.guard(&err)
+	err = plain(g.db.View(read))
+	if errors.Is(err, queue.ErrClosed) {
+		return g.whyClosed()
+	}
+	return err
+}
+
+// update writes to the file.
+func (g *generation) update(write func(*bbolt.Tx) error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	g.broken = true // unless it comes back
+	defer g.guard(&err)
+	err = g.db.Update(write)
+	g.broken = false
+	return err
+}
+
+// whyClosed is the error of those who come too late.
+func (g *generation) whyClosed() error {
+	if g.retired.Load() {
+		return errMoved
+	}
+	return queue.ErrClosed
+}
+
+// done is called by those who were counted as users. The last one of an old
+// generation may have been what it waited for.
+func (g *generation) done() {
+	if g.users.Add(-1) == 0 && g.old.Load() {
+		g.store.look()
+	}
+}
 
 // has reports whether the message is here.
 func (g *generation) has(id queue.ID) (has bool, err error) {
@@ -277,18 +383,32 @@ func (g *generation) message(id queue.ID) (queue.Message, error) {
 		return queue.Message{}, err
 	}
 	if raw == nil {
-		return queue.Message{}, fmt.Errorf("%s: %w", id, queue.ErrNotFound)
+		return queue.Message{}, fmt.Errorf("%s: %w", id, errMoved)
 	}
 	return decodeMessage(id, raw)
 }
 
-// close waits for the changes that were begun.
-func (g *generation) close() error {
+// stop waits for the changes that were begun. There are no others.
+func (g *generation) stop() {
 	g.sending.Lock()
-	g.closed = true
+	if !g.closed {
+		g.closed = true
+		close(g.changes)
+	}
 	g.sending.Unlock()
-	close(g.changes)
 	<-g.committed
+}
+
+func (g *generation) close() error {
+	g.stop()
+	return g.closeFile()
+}
+
+// closeFile waits for the readers.
+func (g *generation) closeFile() error {
+	if g.broken {
+		return nil
+	}
 	return plain(g.db.Close())
 }
 
@@ -304,16 +424,25 @@ func plain(err error) error {
 		return errInUse
 	case isOurs(err):
 		return err
-	case errors.As(err, &number): // of the file system
+	case errors.As(err, &number), errors.Is(err, ErrDamagedFile): // of the file system, or of ours
 		return err
 	}
-	return errors.New(err.Error())
+	text := err.Error()
+	for _, number := range []syscall.Errno{syscall.EIO, syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS} {
+		if rest, ok := strings.CutSuffix(text, number.Error()); ok { // bbolt writes some of the file system as text
+			return fmt.Errorf("%s%w", rest, number)
+		}
+	}
+	return errors.New(text)
 }
 
 // isOurs reports whether a caller can decide on the error: such an error of
 // one change does not fail the others of its transaction.
 func isOurs(err error) bool {
-	for _, known := range []error{queue.ErrNotFound, queue.ErrStale, queue.ErrExists, queue.ErrState, queue.ErrDamaged, queue.ErrClosed} {
+	if errors.Is(err, ErrDamagedFile) {
+		return false
+	}
+	for _, known := range []error{queue.ErrNotFound, queue.ErrStale, queue.ErrExists, queue.ErrState, queue.ErrDamaged, queue.ErrClosed, errMoved} {
 		if errors.Is(err, known) {
 			return true
 		}

@@ -25,10 +25,10 @@ func TestNextFileBySize(t *testing.T) {
 	for range 40 {
 		accept(t, s, benchAcceptance(t), make([]byte, 100<<10))
 	}
-	if n := len(s.generations); n < 4 || n > 6 {
+	if n := len(row(t, s)); n < 4 || n > 6 {
 		t.Errorf("4 MB are in %d files of 1 MiB", n)
 	}
-	for _, g := range s.generations[:len(s.generations)-1] {
+	for _, g := range row(t, s)[:len(row(t, s))-1] {
 		// A transaction may go beyond the size, but no other follows.
 		if size := g.standing().size; size < 1<<20 || size > 2<<20 {
 			t.Errorf("%s has %d bytes in use", g.name(), size)
@@ -39,31 +39,30 @@ func TestNextFileBySize(t *testing.T) {
 func TestNextFileByAge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, t.TempDir(), Options{GenerationAge: time.Hour})
-		time.Sleep(10 * time.Hour)
 		early := draftOf(t, s, make([]byte, 2*chunkSize)) // has a chunk in the first file
 		first := acceptOne(t, s)
-		if len(s.generations) != 1 {
-			t.Fatal("a file without mail was followed by the next one")
-		}
+		time.Sleep(10 * time.Hour)
 		second := acceptOne(t, s)
-		if len(s.generations) != 2 || !s.generations[0].standing().ids.contains(first) || !s.generations[1].standing().ids.contains(second) {
-			t.Fatalf("%d files", len(s.generations))
+		if len(row(t, s)) != 1 {
+			t.Fatal("a file was followed by the next one although all of its mail waits")
+		}
+		deliver(t, s, first)
+		time.Sleep(time.Hour - time.Nanosecond)
+		synctest.Wait()
+		if len(row(t, s)) != 1 {
+			t.Errorf("%d files before the hour", len(row(t, s)))
+		}
+		time.Sleep(time.Nanosecond)
+		synctest.Wait()
+		third := acceptOne(t, s)
+		if len(row(t, s)) != 2 || !row(t, s)[0].standing().ids.contains(second) || !row(t, s)[1].standing().ids.contains(third) {
+			t.Fatalf("%d files after the hour", len(row(t, s)))
 		}
 		if err := early.Commit(t.Context(), benchAcceptance(t)); err != nil {
 			t.Fatal(err)
 		}
-		if !s.generations[0].standing().ids.contains(early.ID()) {
+		if !row(t, s)[0].standing().ids.contains(early.ID()) {
 			t.Error("a record is in another file than its content")
-		}
-		time.Sleep(time.Hour - time.Nanosecond)
-		acceptOne(t, s)
-		if len(s.generations) != 2 {
-			t.Errorf("%d files before the hour", len(s.generations))
-		}
-		time.Sleep(time.Nanosecond)
-		acceptOne(t, s)
-		if len(s.generations) != 3 {
-			t.Errorf("%d files after the hour", len(s.generations))
 		}
 		queuetest.Balanced(t, s)
 	})
@@ -180,16 +179,20 @@ func ledgerOf(t *testing.T, s *Store, ids []queue.ID) string {
 func TestYoungerFileWins(t *testing.T) {
 	s := open(t, t.TempDir(), Options{})
 	id := acceptOne(t, s)
-	old := s.generations[0]
-	if err := s.beginGeneration(2); err != nil {
+	old := row(t, s)[0]
+	next, err := s.beginGeneration(2)
+	if err != nil {
 		t.Fatal(err)
 	}
+	s.rotation.Lock()
+	s.append(next)
+	s.rotation.Unlock()
 	m, err := s.Message(t.Context(), id)
 	if err != nil {
 		t.Fatal(err)
 	}
 	m.Held = "moved"
-	err = s.generations[1].do(t.Context(), func(b *batch) error {
+	err = row(t, s)[1].do(t.Context(), func(b *batch) error {
 		b.now.ids = b.now.ids.with(id)
 		return b.bucket(bucketLive).Put([]byte(id), encodeMessage(m))
 	})
@@ -224,7 +227,7 @@ func TestManyBeginTheNextFileOnce(t *testing.T) {
 	}
 	group.Wait()
 	queuetest.Balanced(t, s)
-	for i, g := range s.generations {
+	for i, g := range row(t, s) {
 		if g.number != i+1 {
 			t.Errorf("file %d has number %d", i, g.number)
 		}
@@ -242,22 +245,18 @@ func TestOpenRefuses(t *testing.T) {
 		damage func(t *testing.T, path string)
 		says   string
 	}{
-		{"a newer format", put(bucketMeta, keyFormat, []byte{format + 1}), "this version reads format 1"},
-		{"no format", put(bucketMeta, keyFormat, nil), "this version reads format 1"},
-		{"a wrong instant of creation", put(bucketMeta, keyCreated, []byte("yesterday")), "yesterday"},
-		{"a wrong last ID", put(bucketMeta, keyLastID, []byte("last")), "last"},
-		{"damaged counters", put(bucketCounters, keyAccount, []byte("none")), "counters"},
-		{"another database", func(t *testing.T, path string) {
-			edit(t, path, func(tx *bbolt.Tx) error { return tx.DeleteBucket(bucketMeta) })
-		}, "not a queue file"},
-		{"a missing bucket", func(t *testing.T, path string) {
-			edit(t, path, func(tx *bbolt.Tx) error { return tx.DeleteBucket(bucketDue) })
-		}, "bucket due is missing"},
-		{"no database", func(t *testing.T, path string) {
-			if err := os.WriteFile(path, bytes.Repeat([]byte("text"), 10_000), 0o600); err != nil {
+		{"a newer format", func(t *testing.T, path string) {
+			put(bucketMeta, keyFormat, []byte{format + 1})(t, path)
+			newer := summary{Format: format + 1}
+			if err := writeJSON(strings.TrimSuffix(path, ".db")+".json", newer, (*os.File).Sync); err != nil {
 				t.Fatal(err)
 			}
-		}, "invalid database"},
+		}, "has format 2; this version reads format 1: use the version that wrote it"},
+		{"a newer format of what is set aside", func(t *testing.T, path string) {
+			if err := writeJSON(path+asideInfix+"20260122T193000Z.json", aside{Format: format + 1}, (*os.File).Sync); err != nil {
+				t.Fatal(err)
+			}
+		}, "has format 2"},
 		{"a name that is no generation's", func(t *testing.T, path string) {
 			if err := os.Rename(path, filepath.Join(filepath.Dir(path), "gen-1.db")); err != nil {
 				t.Fatal(err)
@@ -267,7 +266,7 @@ func TestOpenRefuses(t *testing.T) {
 			if err := errors.Join(os.Remove(path), os.Mkdir(path, 0o700)); err != nil {
 				t.Fatal(err)
 			}
-		}, "is a directory"},
+		}, "not a regular file"},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
 			dir := t.TempDir()

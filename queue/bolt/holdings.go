@@ -47,14 +47,14 @@ func (h *holdings) add(r room, sign int64) {
 	addHeld(h.upstreams, r.upstream, change)
 }
 
-// publish makes known what a transaction has changed. Its new messages were
-// counted when their room was reserved.
+// publish makes known what a transaction has changed. What was reserved for its
+// new messages has been counted, and what moves stays counted as it is.
 func (h *holdings) publish(b *batch) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.count(b.generation.standing().counters.Upstreams, -1)
 	h.count(b.now.counters.Upstreams, 1)
-	for _, r := range b.accepted {
+	for _, r := range b.known {
 		h.add(r, -1)
 	}
 	b.generation.now.Store(&b.now)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/mxkeep/mxkeep/queue"
@@ -57,10 +58,43 @@ func TestLimitsAfterARestart(t *testing.T) {
 	sameHoldings(t, s)
 }
 
+// TestMovingTakesNoRoom: a message that moves to a younger file counts once at
+// every instant, so the last free place stays free, and is no second one.
+func TestMovingTakesNoRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := Options{Limits: queue.Limits{Upstreams: map[string]queue.Limit{"primary": {Messages: 3}}}}
+		var s *Store
+		steps := map[string]int{}
+		o.step = func(name string) {
+			steps[name]++
+			s.holdings.mu.Lock()
+			defer s.holdings.mu.Unlock()
+			if want := (queue.Held{Messages: 2, Bytes: 2 * chunkSize}); s.holdings.all != want || s.holdings.upstreams["primary"] != want {
+				t.Errorf("after %q: %+v %+v are held", name, s.holdings.all, s.holdings.upstreams)
+			}
+		}
+		s = open(t, t.TempDir(), o)
+		for range 2 {
+			amend(t, s, accept(t, s, benchAcceptance(t), make([]byte, chunkSize)), queue.Hold)
+		}
+		deliver(t, s, acceptOne(t, s))
+		time.Sleep(2 * time.Hour)
+		synctest.Wait()
+		if steps["copied"] == 0 || steps["records"] == 0 || steps["removed"] == 0 {
+			t.Errorf("steps %v", steps)
+		}
+		sameHoldings(t, s)
+		acceptOne(t, s)
+		if err := s.Room(t.Context(), "primary", 1); !errors.Is(err, queue.ErrFull) {
+			t.Errorf("room for a fourth: %v", err)
+		}
+	})
+}
+
 // sameHoldings compares what the limits look at with the counters.
-func sameHoldings(t *testing.T, s *Store) {
+func sameHoldings(t testing.TB, s *Store) {
 	t.Helper()
-	stats, err := s.Stats(t.Context())
+	stats, err := s.Stats(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}

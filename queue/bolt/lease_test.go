@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/mxkeep/mxkeep/queue"
+	"github.com/mxkeep/mxkeep/queue/queuetest"
 )
 
 // TestInterruptedAttempts: what was under way when the process died is due
@@ -46,6 +47,7 @@ func TestInterruptedAttempts(t *testing.T) {
 	if err != nil || stats.Messages[queue.StateActive] != 0 || stats.Account.Queued != int64(len(ids)) || stats.Account.Missing() != 0 {
 		t.Errorf("%+v, %v", stats, err)
 	}
+	sameHoldings(t, s)
 }
 
 // interruptions counts the lines that call a duplicate possible.
@@ -73,5 +75,45 @@ func TestLeasesMayRunOut(t *testing.T) {
 	copyFiles(t, s.dir, dir)
 	if m, err := open(t, dir, Options{Interrupted: -1}).Message(ctx, id); err != nil || m.State() != queue.StateActive {
 		t.Errorf("%s, %v", m.State(), err)
+	}
+}
+
+// TestHeldDuringAnAttempt: a message that is held, or in the trash, when the
+// process dies in its attempt is no longer under way when it comes back: a
+// released one is due, the other waits like those that were active.
+func TestHeldDuringAnAttempt(t *testing.T) {
+	ctx := context.Background()
+	for _, test := range []struct {
+		away, back queue.Event
+		wait       time.Duration
+	}{{queue.Hold, queue.Release, 0}, {queue.Delete, queue.Undelete, time.Minute}} {
+		s := open(t, t.TempDir(), Options{})
+		id := accept(t, s, benchAcceptance(t), []byte("x"))
+		amend := func(event queue.Event) {
+			t.Helper()
+			if err := s.Amend(ctx, queue.Amendment{ID: id, At: now(), Event: event, Actor: "an operator", Reason: "a test"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if claimed, err := s.Claim(ctx, []queue.ID{id}, 24*time.Hour); err != nil || len(claimed) != 1 {
+			t.Fatalf("claimed %d, %v", len(claimed), err)
+		}
+		amend(test.away)
+		amend(test.back) // the attempt is still under way
+		if m, err := s.Message(ctx, id); err != nil || m.State() != queue.StateActive {
+			t.Errorf("%s within the attempt: %s, %v", test.back, m.State(), err)
+		}
+		amend(test.away)
+		s = crashed(t, s)
+		before := now()
+		amend(test.back)
+		m, err := s.Message(ctx, id)
+		if err != nil || m.State() != queue.StateQueued || m.NextAttempt.Before(before.Add(test.wait)) || m.NextAttempt.After(now().Add(test.wait)) {
+			t.Errorf("after %s: %s, next in %s, %v", test.back, m.State(), m.NextAttempt.Sub(before), err)
+		}
+		if n := interruptions(t, s, id); n != 1 {
+			t.Errorf("after %s the ledger has %d interruptions", test.back, n)
+		}
+		queuetest.Balanced(t, s)
 	}
 }

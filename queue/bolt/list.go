@@ -81,24 +81,35 @@ func (s *source) fill() error {
 	return nil
 }
 
+// pairs lists the pairs of some buckets in order of their keys.
+func (g *generation) pairs(ctx context.Context, buckets [][]byte) iter.Seq2[pair, error] {
+	return func(yield func(pair, error) bool) {
+		for s := g.source(buckets, nil, nil); ; s.rest = s.rest[1:] {
+			first, err := fillAll(ctx, []*source{s})
+			if err != nil {
+				yield(pair{}, err)
+				return
+			}
+			if first == nil || !yield(s.rest[0], nil) {
+				return
+			}
+		}
+	}
+}
+
 // merge yields the pairs of all sources in order of their keys. Where a key is
-// in two, the later source wins.
-func merge(ctx context.Context, sources []*source) iter.Seq2[pair, error] {
+// in two, the later source wins. The last error is errMoved when the layout has
+// changed since: a pair may have slipped by from one source to another.
+func (s *Store) merge(ctx context.Context, layout uint64, sources []*source) iter.Seq2[pair, error] {
 	return func(yield func(pair, error) bool) {
 		for {
-			var first *source
-			for _, s := range sources {
-				err := ctx.Err()
-				if err == nil {
-					err = s.fill()
-				}
-				if err != nil {
-					yield(pair{}, err)
-					return
-				}
-				if len(s.rest) > 0 && (first == nil || bytes.Compare(s.rest[0].key, first.rest[0].key) <= 0) {
-					first = s
-				}
+			first, err := fillAll(ctx, sources)
+			if err == nil && s.layout.Load() != layout {
+				err = errMoved
+			}
+			if err != nil {
+				yield(pair{}, err)
+				return
 			}
 			if first == nil {
 				return
@@ -116,31 +127,75 @@ func merge(ctx context.Context, sources []*source) iter.Seq2[pair, error] {
 	}
 }
 
-// sources opens the same range of every generation.
-func (s *Store) sources(buckets [][]byte, after, end []byte) ([]*source, error) {
-	all, err := s.all()
-	if err != nil {
-		return nil, err
+// fillAll returns the source with the first pair; nil at the end of all.
+func fillAll(ctx context.Context, sources []*source) (first *source, err error) {
+	for _, s := range sources {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		if err := s.fill(); err != nil {
+			return nil, err
+		}
+		if len(s.rest) > 0 && (first == nil || bytes.Compare(s.rest[0].key, first.rest[0].key) <= 0) {
+			first = s
+		}
 	}
-	var sources []*source
-	for _, g := range all {
-		sources = append(sources, g.source(buckets, after, end))
+	return first, nil
+}
+
+// part lists the same range of every generation, as long as the layout is that
+// one: the last error may be errMoved.
+func (s *Store) part(ctx context.Context, layout uint64, buckets [][]byte, after, end []byte) iter.Seq2[pair, error] {
+	return func(yield func(pair, error) bool) {
+		all, err := s.all()
+		if err != nil {
+			yield(pair{}, err)
+			return
+		}
+		var sources []*source
+		for _, g := range all {
+			sources = append(sources, g.source(buckets, after, end))
+		}
+		for p, err := range s.merge(ctx, layout, sources) {
+			if !yield(p, err) {
+				return
+			}
+		}
 	}
-	return sources, nil
+}
+
+// walk lists the same range of every generation, and begins again behind the
+// last pair when the layout has changed.
+func (s *Store) walk(ctx context.Context, buckets [][]byte, after, end []byte) iter.Seq2[pair, error] {
+	return func(yield func(pair, error) bool) {
+		for again := true; again; {
+			again = false
+			for p, err := range s.part(ctx, s.layout.Load(), buckets, after, end) {
+				if again = errors.Is(err, errMoved); again {
+					break
+				}
+				if !yield(p, err) {
+					return
+				}
+				after = p.key
+			}
+		}
+	}
 }
 
 // Due lists what is due for the upstream at now, earliest first.
 func (s *Store) Due(ctx context.Context, upstream string, now time.Time) iter.Seq2[queue.Summary, error] {
 	return func(yield func(queue.Summary, error) bool) {
-		sources, err := s.sources([][]byte{bucketDue}, duePrefix(upstream), dueTime(duePrefix(upstream), now.Add(1)))
-		if err != nil {
-			yield(queue.Summary{}, err)
-			return
-		}
-		for p, err := range merge(ctx, sources) {
+		for p, err := range s.walk(ctx, [][]byte{bucketDue}, duePrefix(upstream), dueTime(duePrefix(upstream), now.Add(1))) {
 			var summary queue.Summary
 			if err == nil {
 				summary, err = decodeSummary(p.key, p.value)
+			}
+			if errors.Is(err, queue.ErrDamaged) { // it must not keep others from being delivered
+				s.options.Log.Error("schedule.damaged", "error", err)
+				if summary, err = s.summarize(ctx, p.key); errors.Is(err, queue.ErrNotFound) || errors.Is(err, queue.ErrDamaged) {
+					continue
+				}
 			}
 			if !yield(summary, err) || err != nil {
 				return
@@ -149,16 +204,31 @@ func (s *Store) Due(ctx context.Context, upstream string, now time.Time) iter.Se
 	}
 }
 
+// summarize makes the summary that a due key should have had from its message.
+func (s *Store) summarize(ctx context.Context, key []byte) (queue.Summary, error) {
+	id, err := queue.ParseID(string(key[max(0, len(key)-idSize):]))
+	if err != nil {
+		return queue.Summary{}, queue.ErrNotFound
+	}
+	m, err := s.Message(ctx, id)
+	return queue.Summarize(m), err
+}
+
 // Message returns one message.
 func (s *Store) Message(ctx context.Context, id queue.ID) (queue.Message, error) {
 	if err := ctx.Err(); err != nil {
 		return queue.Message{}, err
 	}
-	g, err := s.home(id)
-	if err != nil {
-		return queue.Message{}, err
+	for {
+		g, err := s.home(id)
+		if err != nil {
+			return queue.Message{}, err
+		}
+		m, err := g.message(id)
+		if !errors.Is(err, errMoved) {
+			return m, err
+		}
 	}
-	return g.message(id)
 }
 
 // Messages lists what matches, in order of ID.
@@ -166,13 +236,13 @@ func (s *Store) Messages(ctx context.Context, f queue.Filter) iter.Seq2[queue.Me
 	return func(yield func(queue.Message, error) bool) {
 		found := 0
 		for m, err := range s.candidates(ctx, f) {
-			if err == nil && !f.Match(m, time.Now()) {
+			switch {
+			case err == nil && !f.Match(m, time.Now()):
 				continue
+			case err == nil:
+				found++
 			}
-			if !yield(m, err) || err != nil {
-				return
-			}
-			if found++; found == f.Limit {
+			if !yield(m, err) || err != nil && !errors.Is(err, queue.ErrDamaged) || found == f.Limit && f.Limit > 0 {
 				return
 			}
 		}
@@ -189,12 +259,7 @@ func (s *Store) candidates(ctx context.Context, f queue.Filter) iter.Seq2[queue.
 		buckets = shelves()
 	}
 	return func(yield func(queue.Message, error) bool) {
-		sources, err := s.sources(buckets, nil, nil)
-		if err != nil {
-			yield(queue.Message{}, err)
-			return
-		}
-		for p, err := range merge(ctx, sources) {
+		for p, err := range s.walk(ctx, buckets, nil, nil) {
 			var m queue.Message
 			if err == nil {
 				m, err = decodeMessage(queue.ID(p.key), p.value)
@@ -216,29 +281,6 @@ func (s *Store) byID(ctx context.Context, ids []queue.ID) iter.Seq2[queue.Messag
 				continue
 			}
 			if !yield(m, err) {
-				return
-			}
-		}
-	}
-}
-
-// Ledger lists lines in the order in which they were written.
-func (s *Store) Ledger(ctx context.Context, f queue.LedgerFilter) iter.Seq2[queue.Entry, error] {
-	return func(yield func(queue.Entry, error) bool) {
-		sources, err := s.sources([][]byte{bucketLedger}, nil, nil)
-		if err != nil {
-			yield(queue.Entry{}, err)
-			return
-		}
-		for p, err := range merge(ctx, sources) {
-			var e queue.Entry
-			if err == nil {
-				e, err = decodeEntry(p.key, p.value)
-			}
-			if err == nil && !f.Match(e) {
-				continue
-			}
-			if !yield(e, err) || err != nil {
 				return
 			}
 		}

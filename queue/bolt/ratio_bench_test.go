@@ -133,7 +133,7 @@ func attempts(b *testing.B, workers int) float64 {
 	begun, done := time.Now(), make([]int, workers)
 	spread(workers, workers, func(worker int) {
 		for i := worker; i < len(ids) && time.Since(begun) < ratioMeasured; i += workers {
-			attempt(b, s, ids[i])
+			claimAndSettle(b, s, ids[i])
 			done[worker]++
 		}
 	})
@@ -150,8 +150,8 @@ func attempts(b *testing.B, workers int) float64 {
 	return float64(sum) / elapsed.Seconds()
 }
 
-// attempt claims and settles one message.
-func attempt(b *testing.B, s *Store, id queue.ID) {
+// claimAndSettle delivers one message.
+func claimAndSettle(b *testing.B, s *Store, id queue.ID) {
 	claimed, err := s.Claim(b.Context(), []queue.ID{id}, time.Hour)
 	if err != nil || len(claimed) != 1 {
 		b.Error(claimed, err)

@@ -2,12 +2,14 @@ package bolt
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/mxkeep/mxkeep/queue"
@@ -43,11 +45,39 @@ func TestSpaceThreshold(t *testing.T) {
 	}
 }
 
+// TestSpaceWithinASecond: the file system is asked once a second, and more than
+// what is kept free can come within one. In the bubble no time passes.
+func TestSpaceWithinASecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, t.TempDir(), Options{})
+		draftOf(t, s, nil) // it asks
+		s.space.left = s.space.min + 3*chunkSize - 1
+		large := draftOf(t, s, make([]byte, 4*chunkSize)) // the last chunk waits in memory
+		if n, err := large.Write([]byte("x")); n != 0 || !errors.Is(err, queue.ErrFull) {
+			t.Errorf("a fourth chunk where there is room for three: %d, %v", n, err)
+		}
+		s.space.left = s.space.min + 3*chunkSize/2
+		for range 2 {
+			small := draftOf(t, s, make([]byte, chunkSize-1))
+			if err := small.Commit(t.Context(), benchAcceptance(t)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := s.Create(t.Context()); !errors.Is(err, queue.ErrFull) {
+			t.Errorf("a third message where there is room for one and a half: %v", err)
+		}
+		s.space.take(math.MaxInt)
+		if s.space.left != 0 {
+			t.Errorf("%d bytes left", s.space.left)
+		}
+	})
+}
+
 func TestFullDisk(t *testing.T) {
 	s := open(t, t.TempDir(), Options{GenerationSize: 1})
 	known := acceptOne(t, s)
 	small, large := draftOf(t, s, []byte("small")), draftOf(t, s, make([]byte, chunkSize))
-	files := len(s.generations)
+	files := len(row(t, s))
 	s.space.min = math.MaxUint64
 	if _, err := s.Create(t.Context()); !errors.Is(err, queue.ErrFull) {
 		t.Fatalf("Create: %v", err)
@@ -73,12 +103,12 @@ func TestFullDisk(t *testing.T) {
 	if err := s.Note(t.Context(), queue.Entry{At: now(), Event: queue.Noted}); err != nil {
 		t.Fatal(err)
 	}
-	if len(s.generations) != files {
+	if len(row(t, s)) != files {
 		t.Error("a file was begun on a full disk")
 	}
 	s.space.min = 1
 	acceptOne(t, s)
-	if len(s.generations) == files {
+	if len(row(t, s)) == files {
 		t.Error("no file was begun when there was room again")
 	}
 }
@@ -91,11 +121,24 @@ func TestStatsOfTheDisk(t *testing.T) {
 	if err != nil || stats.DiskFree <= 0 || stats.DiskUsed < 2<<20 || stats.DiskUsed > 8<<20 {
 		t.Fatalf("%+v, %v", stats, err)
 	}
-	path := filepath.Join(s.dir, s.generations[0].name())
+	path := filepath.Join(s.dir, row(t, s)[0].name())
 	if err := os.Rename(path, path+".gone"); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.Stats(t.Context()); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a file is gone: %v", err)
+	}
+}
+
+// TestErrorsOfTheFileSystem: one that bbolt has made text of is told again as what it is.
+func TestErrorsOfTheFileSystem(t *testing.T) {
+	for _, number := range []syscall.Errno{syscall.EIO, syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS} {
+		text := fmt.Sprintf("file resize error: truncate gen-000001.db: %s", number)
+		if err := plain(errors.New(text)); !errors.Is(err, number) || err.Error() != text {
+			t.Errorf("%v", err)
+		}
+	}
+	if err := plain(errors.New("bucket not found")); err == nil || err.Error() != "bucket not found" {
+		t.Errorf("%v", err)
 	}
 }

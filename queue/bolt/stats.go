@@ -20,11 +20,13 @@ func (s *Store) Stats(ctx context.Context) (queue.Stats, error) {
 	if err := ctx.Err(); err != nil {
 		return queue.Stats{}, err
 	}
-	all, err := s.all()
+	s.moving.RLock() // what moves counts once
+	defer s.moving.RUnlock()
+	all, account, err := s.accounts()
 	if err != nil {
 		return queue.Stats{}, err
 	}
-	stats := queue.Stats{Messages: map[queue.State]int64{}, Upstreams: map[string]queue.Held{}}
+	stats := queue.Stats{Account: account, Messages: map[queue.State]int64{}, Upstreams: map[string]queue.Held{}}
 	var oldest queue.ID
 	for _, g := range all {
 		c := g.standing().counters
@@ -35,20 +37,32 @@ func (s *Store) Stats(ctx context.Context) (queue.Stats, error) {
 			}
 		}
 		stats.Bytes += c.Bytes
+		stats.Damaged += c.Damaged
+		stats.Unreadable += c.Unreadable
 		for upstream, held := range c.Upstreams {
 			addHeld(stats.Upstreams, upstream, held)
 		}
 		used, err := diskUsed(filepath.Join(s.dir, g.name()))
-		if err != nil {
+		if err != nil && !g.retired.Load() {
 			return queue.Stats{}, err
 		}
 		stats.DiskUsed += used
 		first, err := g.firstLive()
-		if err != nil {
+		if err != nil && !errors.Is(err, errMoved) {
 			return queue.Stats{}, err
 		}
 		if first != "" && (oldest == "" || first < oldest) {
 			oldest = first
+		}
+	}
+	asides, err := s.Aside(ctx)
+	if err != nil {
+		return queue.Stats{}, err
+	}
+	for _, a := range asides {
+		add(&stats.Account, a.Account)
+		if a.Open() {
+			stats.Aside = append(stats.Aside, a)
 		}
 	}
 	free, err := s.space.free(time.Now())
@@ -56,6 +70,9 @@ func (s *Store) Stats(ctx context.Context) (queue.Stats, error) {
 		return queue.Stats{}, err
 	}
 	stats.DiskFree = int64(free)
+	if stats.LedgerUsed, err = s.ledger.used(); err != nil {
+		return queue.Stats{}, err
+	}
 	stats.Oldest, err = s.acceptedAt(ctx, oldest)
 	return stats, err
 }
@@ -66,8 +83,11 @@ func (s *Store) acceptedAt(ctx context.Context, id queue.ID) (time.Time, error) 
 		return time.Time{}, nil
 	}
 	m, err := s.Message(ctx, id)
-	if errors.Is(err, queue.ErrNotFound) {
+	switch {
+	case errors.Is(err, queue.ErrNotFound):
 		return time.Time{}, nil
+	case errors.Is(err, queue.ErrDamaged): // one record must not hide the numbers of all
+		return id.Time().UTC(), nil
 	}
 	return m.AcceptedAt, err
 }
@@ -114,10 +134,11 @@ type space struct {
 
 	mu    sync.Mutex
 	asked time.Time
-	left  uint64
+	left  uint64 // then, without what has been taken since
 }
 
-// free asks the file system at most once a second.
+// free asks the file system at most once a second. Much can be written in one,
+// so what is taken meanwhile is counted.
 func (s *space) free(now time.Time) (uint64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -130,6 +151,13 @@ func (s *space) free(now time.Time) (uint64, error) {
 	}
 	s.asked, s.left = now, uint64(stat.Bavail)*uint64(stat.Bsize)
 	return s.left, nil
+}
+
+// take counts bytes that are on their way to a file.
+func (s *space) take(bytes int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.left -= min(s.left, uint64(bytes))
 }
 
 // check refuses new mail when there is too little room. What is held needs

@@ -7,6 +7,13 @@ import (
 	"github.com/mxkeep/mxkeep/queue/queuetest"
 )
 
+func TestLivesInMemory(t *testing.T) {
+	queuetest.Live(t, func(queuetest.T) queuetest.Life {
+		s := queuetest.New()
+		return queuetest.Life{Store: func() queue.Store { return s }, End: func() {}}
+	})
+}
+
 func TestMemory(t *testing.T) {
 	queuetest.Run(t, func(*testing.T) queue.Store { return queuetest.New() })
 }

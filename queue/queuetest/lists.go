@@ -207,18 +207,26 @@ func ledgerFiltered(b *bench) {
 	other.At = start.Add(time.Hour)
 	otherID := b.accept(other, nil)
 	b.amend(act(ids[0], queue.Hold))
+	tried := settlement(b.claimOne(ids[1]), now(), queue.Delivered)
+	session := tried.Results[0]
+	session.RemoteSession = "session 7"
+	tried.Results[0] = session
+	b.settle(tried)
 	for _, c := range []struct {
 		rule string
 		f    queue.LedgerFilter
 		want []queue.ID
 	}{
-		{"all", queue.LedgerFilter{}, []queue.ID{ids[0], ids[1], otherID, ids[0]}},
+		{"all", queue.LedgerFilter{}, []queue.ID{ids[0], ids[1], otherID, ids[0], ids[1]}},
 		{"ID", queue.LedgerFilter{ID: ids[0]}, []queue.ID{ids[0], ids[0]}},
 		{"event", queue.LedgerFilter{Events: []queue.Event{queue.Hold}}, ids[:1]},
 		{"address", queue.LedgerFilter{Address: "Dora@relay.example"}, []queue.ID{otherID}},
 		{"Message-ID", queue.LedgerFilter{MessageID: "<2@client.example>"}, []queue.ID{otherID}},
 		{"since", queue.LedgerFilter{Since: start.Add(time.Hour)}, []queue.ID{otherID}},
-		{"until", queue.LedgerFilter{Until: start.Add(time.Hour)}, []queue.ID{ids[0], ids[1], ids[0]}},
+		{"until", queue.LedgerFilter{Until: start.Add(time.Hour)}, []queue.ID{ids[0], ids[1], ids[0], ids[1]}},
+		{"remote session", queue.LedgerFilter{RemoteSession: "session 7"}, ids[1:2]},
+		{"all of it", queue.LedgerFilter{ID: ids[1], MessageID: "<1@client.example>", Address: "bob@relay.example", RemoteSession: "session 7",
+			Events: []queue.Event{queue.Hold, queue.Attempted}, Since: start, Until: start.Add(time.Hour)}, ids[1:2]},
 	} {
 		var got []queue.ID
 		for _, e := range b.ledger(c.f) {

@@ -357,6 +357,9 @@ func (s *Memory) Stats(ctx context.Context) (queue.Stats, error) {
 		}
 		stats.Messages[state]++
 		stats.Bytes += h.message.Size
+		if h.message.Damaged {
+			stats.Damaged++
+		}
 		if first == "" || id < first {
 			first, stats.Oldest = id, h.message.AcceptedAt
 		}

@@ -26,6 +26,7 @@ import (
 // Store is what admin needs of a queue.Store.
 type Store interface {
 	Message(ctx context.Context, id queue.ID) (queue.Message, error)
+	Due(ctx context.Context, upstream string, now time.Time) iter.Seq2[queue.Summary, error]
 	Messages(ctx context.Context, f queue.Filter) iter.Seq2[queue.Message, error]
 	Content(ctx context.Context, id queue.ID) (io.ReadCloser, error)
 	Amend(ctx context.Context, a queue.Amendment) error
@@ -37,7 +38,9 @@ type Store interface {
 // Options are the parts that a Server shows and steers.
 type Options struct {
 	Store     Store
+	Files     Files // of the store; nil if it has none
 	Upstreams []Upstream
+	Former    []string // names of upstreams that are no longer configured
 	Inbound   Inbound
 	Keep      queue.Keep   // the zero Keep is queue.DefaultKeep
 	Limits    queue.Limits // of what is held

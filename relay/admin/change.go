@@ -86,7 +86,7 @@ func (s *Server) gather(ctx context.Context, request ChangeRequest, f queue.Filt
 	if a.Event == queue.Delete {
 		set.KeptUntil = Time{a.At.Add(v.keep.Trash)}
 	}
-	for m, err := range s.options.Store.Messages(ctx, f) {
+	for m, err := range readable(s.options.Store.Messages(ctx, f)) {
 		if err != nil {
 			return nil, err
 		}

@@ -155,6 +155,39 @@ func (c *Client) Override(ctx context.Context, request OverrideRequest) (did Swi
 	return did, c.post(ctx, c.brisk, "health/override", request, &did)
 }
 
+// FileStats lists the files of the store.
+func (c *Client) FileStats(ctx context.Context) (report FileReport, err error) {
+	return report, c.get(ctx, "db/stats", &report)
+}
+
+// Check reads everything in the store, and calls each with what is wrong. It
+// takes the time it needs.
+func (c *Client) Check(ctx context.Context, each func(Finding) error) (sum Checked, err error) {
+	complete := false
+	err = c.streamVia(ctx, c.steady, http.MethodPost, "db/check", nil, func(schema string, line []byte) error {
+		if schema == SchemaChecked {
+			complete = true
+			return json.Unmarshal(line, &sum)
+		}
+		return decode(line, each)
+	})
+	if err == nil && !complete {
+		err = fmt.Errorf("check without its end: %w", ErrCutOff)
+	}
+	return sum, err
+}
+
+// Salvage brings back what can be read of a file that was set aside. It takes
+// the time it needs.
+func (c *Client) Salvage(ctx context.Context, request SalvageRequest) (did Salvage, err error) {
+	return did, c.post(ctx, c.steady, "db/salvage", request, &did)
+}
+
+// AcceptLoss closes a file that was set aside.
+func (c *Client) AcceptLoss(ctx context.Context, request AcceptRequest) (loss Loss, err error) {
+	return loss, c.post(ctx, c.brisk, "db/accept-loss", request, &loss)
+}
+
 // Pause stops accepting or delivering for a time.
 func (c *Client) Pause(ctx context.Context, request PauseRequest) (did Switch, err error) {
 	return did, c.post(ctx, c.brisk, "pause", request, &did)
@@ -234,7 +267,11 @@ func bare(err error) error {
 
 // stream calls each with every line of an answer. A line that is an error ends it.
 func (c *Client) stream(ctx context.Context, method, path string, request any, each func(schema string, line []byte) error) error {
-	response, err := c.do(ctx, c.brisk, method, path, request)
+	return c.streamVia(ctx, c.brisk, method, path, request, each)
+}
+
+func (c *Client) streamVia(ctx context.Context, via *http.Client, method, path string, request any, each func(schema string, line []byte) error) error {
+	response, err := c.do(ctx, via, method, path, request)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,10 @@
 package admin
 
-import "github.com/mxkeep/mxkeep/health"
+import (
+	"time"
+
+	"github.com/mxkeep/mxkeep/health"
+)
 
 // fault says in a sentence on which side the trouble of an upstream seems to
 // be; "" if there is none. It judges by what was observed, whatever an override
@@ -8,7 +12,7 @@ import "github.com/mxkeep/mxkeep/health"
 func fault(u *UpstreamStatus) string {
 	last := u.LastSignal
 	switch {
-	case u.Misconfigured != nil:
+	case u.refuses():
 		return "It answers, but refuses us: our address or certificate, or its connector."
 	case u.ObservedState == health.Up.String() || last == nil || last.Class == health.OK.String():
 		return ""
@@ -26,6 +30,25 @@ func fault(u *UpstreamStatus) string {
 		return "It answers, but TLS fails: its certificate, or our tls settings."
 	}
 	return "It can be reached, but does not answer: the fault is most likely there."
+}
+
+// refusalLasts is how long an outage may hide that an upstream refuses us: it
+// has many addresses, and not all fail alike.
+const refusalLasts = time.Minute
+
+// refuses reports whether an upstream refuses us now, for our or its own
+// configuration. The condition alone outlives its cause by minutes.
+func (u *UpstreamStatus) refuses() bool {
+	last := u.LastSignal
+	switch {
+	case u.Misconfigured == nil:
+		return false
+	case last == nil:
+		return true
+	case last.Class == health.OK.String():
+		return false
+	}
+	return last.Class != health.Outage.String() || last.At.Sub(u.Misconfigured.Last.Time) < refusalLasts
 }
 
 // isReply reports whether the text is a reply, not an error in its place.

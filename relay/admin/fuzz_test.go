@@ -11,7 +11,8 @@ import (
 )
 
 // requests are those that have a body.
-var requests = []string{"/v1/queue/list", "/v1/queue/stats", "/v1/queue/change", "/v1/health/probe", "/v1/health/override", "/v1/pause", "/v1/resume"}
+var requests = []string{"/v1/queue/list", "/v1/queue/stats", "/v1/queue/change", "/v1/health/probe", "/v1/health/override", "/v1/pause", "/v1/resume",
+	"/v1/db/check", "/v1/db/salvage", "/v1/db/accept-loss"}
 
 // FuzzRequest sends any body to any request: the answer is always made of
 // documents that may go to a terminal, and what is refused changed nothing.

@@ -28,6 +28,7 @@ const (
 	CodeStoreFailed     = "store_failed"
 	CodeRefused         = "refused_by_part"
 	CodeNotReady        = "not_ready"
+	CodeNoFile          = "no_such_file"
 )
 
 // statuses is the HTTP status of each code.
@@ -46,6 +47,7 @@ var statuses = map[string]int{
 	CodeStoreFailed:     http.StatusInternalServerError,
 	CodeRefused:         http.StatusConflict,
 	CodeNotReady:        http.StatusServiceUnavailable,
+	CodeNoFile:          http.StatusNotFound,
 }
 
 // Codes lists the codes of the API.
@@ -102,6 +104,10 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("POST /v1/health/override", answer(s.override))
 	mux.HandleFunc("POST /v1/pause", answer(s.pause))
 	mux.HandleFunc("POST /v1/resume", answer(s.resume))
+	mux.HandleFunc("GET /v1/db/stats", answer(s.fileStats))
+	mux.HandleFunc("POST /v1/db/check", s.check)
+	mux.HandleFunc("POST /v1/db/salvage", answer(s.salvage))
+	mux.HandleFunc("POST /v1/db/accept-loss", answer(s.acceptLoss))
 	mux.HandleFunc("/", answer(func(r *http.Request) (any, error) {
 		return nil, fail(CodeBadRequest, "no such request: %s %q", r.Method, r.URL.Path)
 	}))
@@ -218,7 +224,7 @@ func (s *stream) end(err error) {
 }
 
 func (s *Server) getReady(*http.Request) (any, error) {
-	if err := s.options.Ready(); err != nil {
+	if err := s.accepting(); err != nil {
 		return nil, fail(CodeNotReady, "%v", err)
 	}
 	return Ready{Schema: SchemaReady, Ready: true}, nil

@@ -62,9 +62,7 @@ func troubles(st *Status) (found []string) {
 	if st.Account == nil {
 		return found // that it cannot be read is known
 	}
-	if n := st.Account.SetAside; n > 0 {
-		found = append(found, fmt.Sprintf("DAMAGED: %s set aside.", count(n, "recipient")))
-	}
+	found = append(found, damage(st)...)
 	if n := st.Account.Missing; n != 0 {
 		found = append(found, fmt.Sprintf("The account is off by %s.", count(n, "recipient")))
 	}
@@ -84,7 +82,7 @@ func (u UpstreamStatus) standing() string {
 	switch {
 	case u.Override != nil:
 		return u.State
-	case u.Misconfigured != nil:
+	case u.refuses():
 		return "refuses"
 	case u.Throttled != nil && u.State != "down":
 		return "throttles"
@@ -114,7 +112,7 @@ func deaf(st *Status) bool {
 }
 
 func severity(st *Status) string {
-	if !st.NothingLost || deaf(st) || takesNothing(st) || st.State == Refusing {
+	if !st.NothingLost || len(st.Stranded) > 0 || deaf(st) || takesNothing(st) || st.State == Refusing {
 		return SeverityCritical
 	}
 	if st.State != Standby || len(todo(st)) > 0 {

@@ -80,9 +80,8 @@ func TestJudge(t *testing.T) {
 
 func TestSeveralUpstreams(t *testing.T) {
 	st := standingOf(UpstreamStatus{State: "down"}, map[string]int64{"queued": 1})
-	for _, u := range []UpstreamStatus{{Name: "lab", State: "down"}, {Name: "eu", State: "up"}, {Name: "us", State: "up", Misconfigured: &Condition{}}} {
-		st.Upstreams = append(st.Upstreams, u)
-	}
+	st.Upstreams = append(st.Upstreams, UpstreamStatus{Name: "lab", State: "down"}, UpstreamStatus{Name: "eu", State: "up"},
+		UpstreamStatus{Name: "us", State: "up", Misconfigured: &Condition{}})
 	judge(&st)
 	if want := "exo and lab are not taking mail. us refuses us, as we or it are configured: that does not mend itself. Nothing is lost: 1 message is stored here."; st.Headline != want {
 		t.Errorf("%q", st.Headline)
@@ -92,6 +91,15 @@ func TestSeveralUpstreams(t *testing.T) {
 	}
 	if got := list([]string{"a", "b", "c"}); got != "a, b and c" {
 		t.Errorf("%q", got)
+	}
+}
+
+func TestMailForNobodyIsSaid(t *testing.T) {
+	st := standingOf(UpstreamStatus{State: "up"}, map[string]int64{"queued": 1})
+	st.Stranded = []string{"old"}
+	judge(&st)
+	if st.Severity != SeverityCritical || len(st.Todo) != 1 || !strings.Contains(st.Todo[0].Text, "Mail waits for old,") {
+		t.Errorf("%s, %+v", st.Severity, st.Todo)
 	}
 }
 
@@ -144,6 +152,25 @@ func TestFault(t *testing.T) {
 	}
 	if got := fault(&UpstreamStatus{ObservedState: "up", Misconfigured: &Condition{}}); !strings.Contains(got, "refuses us") {
 		t.Errorf("%q", got)
+	}
+}
+
+func TestARefusalEndsBeforeItsCondition(t *testing.T) {
+	for _, test := range []struct {
+		class string
+		after time.Duration
+		holds bool
+	}{
+		{"misconfigured", 0, true},
+		{"temporary", time.Hour, true},
+		{"outage", 59 * time.Second, true},
+		{"outage", time.Minute, false},
+		{"ok", time.Second, false},
+	} {
+		u := UpstreamStatus{Misconfigured: &Condition{Last: noon}, LastSignal: &Signal{Class: test.class, At: Time{noon.Add(test.after)}}}
+		if u.refuses() != test.holds {
+			t.Errorf("%s after %v: %v", test.class, test.after, u.refuses())
+		}
 	}
 }
 

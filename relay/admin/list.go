@@ -3,6 +3,8 @@ package admin
 import (
 	"cmp"
 	"context"
+	"errors"
+	"iter"
 	"net/http"
 	"slices"
 	"strings"
@@ -82,6 +84,10 @@ func (s *Server) listByAge(ctx context.Context, l listing, out *stream) error {
 	v := s.view(time.Now())
 	sum := Summary{Schema: SchemaSummary}
 	for m, err := range s.options.Store.Messages(ctx, l.filter) {
+		if errors.Is(err, queue.ErrDamaged) {
+			sum.Damaged++
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -102,6 +108,10 @@ func (s *Server) listSorted(ctx context.Context, l listing, out *stream) error {
 	sum := Summary{Schema: SchemaSummary}
 	var keys []sortKey
 	for m, err := range s.options.Store.Messages(ctx, l.filter) {
+		if errors.Is(err, queue.ErrDamaged) {
+			sum.Damaged++
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -121,6 +131,9 @@ func (s *Server) listSorted(ctx context.Context, l listing, out *stream) error {
 			break
 		}
 		m, err := s.options.Store.Message(ctx, k.id)
+		if errors.Is(err, queue.ErrNotFound) || errors.Is(err, queue.ErrDamaged) { // it went meanwhile
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -130,6 +143,17 @@ func (s *Server) listSorted(ctx context.Context, l listing, out *stream) error {
 		sum.Shown++
 	}
 	return s.summarize(ctx, sum, out)
+}
+
+// readable leaves out what cannot be read: the status counts it.
+func readable[T any](list iter.Seq2[T, error]) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		for v, err := range list {
+			if !errors.Is(err, queue.ErrDamaged) && !yield(v, err) {
+				return
+			}
+		}
+	}
 }
 
 func (s *Summary) add(m queue.Message) {

@@ -36,7 +36,7 @@ func (v view) describe(m queue.Message) Message {
 	o := m.Envelope.Origin
 	d := Message{Schema: SchemaMessage, ID: string(m.ID), State: m.State().String(), Upstream: m.Envelope.Upstream,
 		ReceivedAt: Time{m.AcceptedAt}, Attempts: m.Attempts, SizeBytes: m.Size, From: m.Envelope.ReversePath,
-		MessageID: m.MessageID, HeldReason: m.Held, HeldAt: Time{m.HeldAt}, DeletedAt: Time{m.DeletedAt}, Purged: m.Purged,
+		MessageID: m.MessageID, HeldReason: m.Held, HeldAt: Time{m.HeldAt}, DeletedAt: Time{m.DeletedAt}, Purged: m.Purged, Damaged: m.Damaged,
 		KeptUntil:  Time{v.keptUntil(m)},
 		Digest:     m.Digest.String(),
 		Client:     Origin{IP: o.Address, Host: o.Host, Hello: o.Hello, TLS: o.TLS, Reason: o.Reason},
@@ -124,7 +124,7 @@ func (s *Server) find(ctx context.Context, word string) (queue.Message, error) {
 		return s.options.Store.Message(ctx, id)
 	}
 	var found []queue.Message
-	for m, err := range s.options.Store.Messages(ctx, queue.Filter{States: queue.States()}) {
+	for m, err := range readable(s.options.Store.Messages(ctx, queue.Filter{States: queue.States()})) {
 		if err != nil {
 			return queue.Message{}, err
 		}

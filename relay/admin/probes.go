@@ -2,9 +2,11 @@ package admin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"time"
 
 	"github.com/mxkeep/mxkeep/relay/smtp"
 )
@@ -20,13 +22,28 @@ func (s *Server) Probes() http.Handler {
 		probed(w, http.StatusOK, "ok")
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if err := s.options.Ready(); err != nil {
+		if err := s.accepting(); err != nil {
 			probed(w, http.StatusServiceUnavailable, "not ready: "+smtp.Printable(err.Error()))
 			return
 		}
 		probed(w, http.StatusOK, "ok")
 	})
 	return mux
+}
+
+// accepting returns nil when senders are told 250: when all runs, there is room
+// for their mail, and nobody has paused it.
+func (s *Server) accepting() error {
+	stats := s.options.Inbound.Stats()
+	switch err := s.options.Ready(); {
+	case err != nil:
+		return err
+	case stats.Refusing != "":
+		return errors.New(stats.Refusing)
+	case stats.Paused.Active(time.Now()):
+		return fmt.Errorf("paused by %s: %s", stats.Paused.Actor, stats.Paused.Reason)
+	}
+	return nil
 }
 
 // probed answers with one line, which nobody may keep.

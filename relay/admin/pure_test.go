@@ -121,3 +121,21 @@ func TestCodesHaveAStatus(t *testing.T) {
 		}
 	}
 }
+
+func TestRepliesAreCountedByWhoWaits(t *testing.T) {
+	taken := queue.Result{Action: queue.Delivered, Reply: queue.Reply{Code: 250, Text: "taken"}}
+	later := queue.Result{Action: queue.Deferred, Reply: queue.Reply{Code: 451, Text: "later [XX1.prod.outlook.com 2026-11-25T18:53:59.919Z 08DE2ECFE9FF23DF]"}}
+	for want, results := range map[string][]queue.Result{
+		"451 later":  {taken, later},
+		"250 taken":  {taken, {}},
+		"(none yet)": {{}},
+	} {
+		var m queue.Message
+		for _, r := range results {
+			m.Envelope.Recipients = append(m.Envelope.Recipients, queue.Recipient{Last: r})
+		}
+		if got := lastReply(m); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}

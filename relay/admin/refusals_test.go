@@ -75,6 +75,13 @@ func TestWhatIsNotUnderstoodChangesNothing(t *testing.T) {
 		{"an override with a long reason", "POST /v1/health/override", `{"state":"up","for_seconds":60,"reason":"` + long + `"}`, 400, admin.CodeBadRequest},
 		{"an override without an end", "POST /v1/health/override", `{"state":"up","reason":"x"}`, 400, admin.CodeBadRequest},
 		{"an override of nobody", "POST /v1/health/override", `{"upstream":"lab","state":"up","for_seconds":60,"reason":"x"}`, 404, admin.CodeUnknownUpstream},
+		{"a salvage without JSON", "POST /v1/db/salvage", ``, 400, admin.CodeBadRequest},
+		{"a salvage of no file", "POST /v1/db/salvage", `{"file":"gen-000001.db"}`, 404, admin.CodeNoFile},
+		{"a loss without JSON", "POST /v1/db/accept-loss", ``, 400, admin.CodeBadRequest},
+		{"a loss without a reason", "POST /v1/db/accept-loss", `{"file":"gen-000001.db"}`, 400, admin.CodeReasonRequired},
+		{"a loss with a long reason", "POST /v1/db/accept-loss", `{"file":"gen-000001.db","reason":"` + long + `"}`, 400, admin.CodeBadRequest},
+		{"a loss of no file", "POST /v1/db/accept-loss", `{"file":"gen-000001.db","reason":"x"}`, 404, admin.CodeNoFile},
+		{"a dry loss of no file", "POST /v1/db/accept-loss", `{"file":"gen-000001.db","reason":"x","dry_run":true}`, 404, admin.CodeNoFile},
 		{"a pause without JSON", "POST /v1/pause", ``, 400, admin.CodeBadRequest},
 		{"a pause of nothing", "POST /v1/pause", `{"for_seconds":60,"reason":"x"}`, 400, admin.CodeNoSelection},
 		{"a pause without a reason", "POST /v1/pause", `{"inbound":true,"for_seconds":60}`, 400, admin.CodeReasonRequired},
@@ -283,5 +290,25 @@ func TestContentThatIsNotWhole(t *testing.T) {
 	before := r.snapshot(t)
 	if err := client.Content(t.Context(), string(id), "headers", new(strings.Builder)); !errors.As(err, &e) || e.Code != admin.CodeContentGone || r.snapshot(t) != before {
 		t.Errorf("purged: %v", err)
+	}
+}
+
+func TestReadyMeansThatMailIsAccepted(t *testing.T) {
+	r := newRig()
+	ready := func() int { return r.ask("GET /v1/ready", "").Code }
+	if got := ready(); got != http.StatusOK {
+		t.Errorf("status %d", got)
+	}
+	r.inbound.Set(func() { r.inbound.Stats.Refusing = "not enough free space on the disk" })
+	if got := ready(); got != http.StatusServiceUnavailable {
+		t.Errorf("without room: status %d", got)
+	}
+	r.inbound.Set(func() { r.inbound.Stats = admin.InboundStats{Paused: admin.Pause{Until: time.Now().Add(time.Hour)}} })
+	if got := ready(); got != http.StatusServiceUnavailable {
+		t.Errorf("paused: status %d", got)
+	}
+	r.inbound.Set(func() { r.inbound.Stats.Paused.Until = time.Now().Add(-time.Second) })
+	if got := ready(); got != http.StatusOK {
+		t.Errorf("after the pause: status %d", got)
 	}
 }

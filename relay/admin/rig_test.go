@@ -24,13 +24,14 @@ type rig struct {
 	store   *admintest.Store
 	exo     *admintest.Upstream
 	inbound *admintest.Inbound
+	files   *admintest.Files
 	ready   error
 	server  *admin.Server
 }
 
 func newRig() *rig {
-	r := &rig{store: admintest.NewStore(), inbound: &admintest.Inbound{}, exo: &admintest.Upstream{Status: health.Status{State: health.Up}}}
-	r.server = admin.New(admin.Options{Store: r.store, Upstreams: []admin.Upstream{r.exo.Part("exo", "corp.example")}, Inbound: r.inbound.Part(),
+	r := &rig{store: admintest.NewStore(), inbound: &admintest.Inbound{}, files: &admintest.Files{}, exo: &admintest.Upstream{Status: health.Status{State: health.Up}}}
+	r.server = admin.New(admin.Options{Store: r.store, Files: r.files, Upstreams: []admin.Upstream{r.exo.Part("exo", "corp.example")}, Inbound: r.inbound.Part(),
 		Version: "0.1.0", Started: time.Now(), Ready: func() error { return r.ready }})
 	return r
 }

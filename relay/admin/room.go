@@ -59,11 +59,14 @@ func seconds(most, held int64, perMinute float64) float64 {
 	return float64(most-held) / perMinute * 60
 }
 
+// theDisk is what is full if no limit is.
+const theDisk = "the disk"
+
 // untilDisk says when the disk has nothing left but what is kept for
 // deliveries, if messages of the size of those that are held come in at the
 // rate. What leaves does not count: its room comes back later.
 func untilDisk(free, reserve, inPerMinute float64, all queue.Held) forecast {
-	f := forecast{math.Inf(1), "the disk"}
+	f := forecast{math.Inf(1), theDisk}
 	if bytes := inPerMinute * float64(all.Bytes) / float64(max(all.Messages, 1)); bytes > 0 {
 		f.seconds = max(0, free-reserve) / bytes * 60
 	}

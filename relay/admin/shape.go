@@ -69,7 +69,7 @@ func (s *Server) shape(r *http.Request) (any, error) {
 	v := s.view(time.Now())
 	var oldest time.Duration
 	all, rows, why := newRow("all"), map[string]*Row{}, map[string]int{}
-	for m, err := range s.options.Store.Messages(r.Context(), filter) {
+	for m, err := range readable(s.options.Store.Messages(r.Context(), filter)) {
 		if err != nil {
 			return nil, err
 		}

@@ -26,9 +26,11 @@ type Status struct {
 	Ready       bool             `json:"ready"`
 	NotReady    string           `json:"not_ready"` // why Ready is false
 	Upstreams   []UpstreamStatus `json:"upstreams"`
-	Queue       *QueueStatus     `json:"queue"`   // null if the store cannot be read
-	Account     *Account         `json:"account"` // null if the store cannot be read
+	Stranded    []string         `json:"stranded"` // upstreams that are no longer configured, though mail waits for them
+	Queue       *QueueStatus     `json:"queue"`    // null if the store cannot be read
+	Account     *Account         `json:"account"`  // null if the store cannot be read
 	Inbound     InboundStatus    `json:"inbound"`
+	Aside       []Aside          `json:"aside"` // what was set aside and is not closed
 }
 
 // Todo is something for a person to do.
@@ -120,6 +122,8 @@ type QueueStatus struct {
 	DiskFree        int64            `json:"disk_free_bytes"`
 	InPerMinute     *float64         `json:"messages_in_per_minute"`    // null before it is known
 	OutPerMinute    *float64         `json:"recipients_out_per_minute"` // null before it is known
+	Damaged         int64            `json:"damaged_messages"`          // held: their content differs from what was received
+	Unreadable      int64            `json:"unreadable_messages"`       // without a record that can be read
 	MaxMessages     int64            `json:"max_messages"`              // 0 is no limit
 	MaxBytes        int64            `json:"max_bytes"`                 // 0 is no limit
 	DiskReserve     int64            `json:"disk_reserve_bytes"`        // of what is free: kept for deliveries
@@ -155,7 +159,7 @@ type InboundStatus struct {
 func (s *Server) Status(ctx context.Context) Status {
 	now := time.Now()
 	st := Status{Schema: SchemaStatus, At: Time{now}, StartedAt: Time{s.options.Started}, Version: s.options.Version,
-		Ready: true, Upstreams: []UpstreamStatus{}, Trouble: []string{}, Todo: []Todo{}}
+		Ready: true, Upstreams: []UpstreamStatus{}, Stranded: []string{}, Trouble: []string{}, Todo: []Todo{}, Aside: []Aside{}}
 	if err := s.options.Ready(); err != nil {
 		st.Ready, st.NotReady = false, err.Error()
 	}
@@ -169,25 +173,42 @@ func (s *Server) Status(ctx context.Context) Status {
 		st.Trouble = append(st.Trouble, "The store cannot be read: "+err.Error()+".")
 	} else {
 		st.Account = account(stats.Account)
+		for _, a := range stats.Aside {
+			st.Aside = append(st.Aside, describeAside(a))
+		}
 		st.Queue = s.queueStatus(ctx, stats)
+		st.Stranded = append(st.Stranded, s.stranded(ctx)...)
 		s.shares(&st, stats, inbound.Full)
 	}
 	judge(&st)
 	return st
 }
 
+// stranded names the former upstreams for which mail waits. No dispatcher has it.
+func (s *Server) stranded(ctx context.Context) (names []string) {
+	for _, name := range s.options.Former {
+		for _, err := range s.options.Store.Due(ctx, name, time.Now().Add(queue.MaxLifetime)) {
+			if err == nil { // a store that cannot be read is shown by its Stats
+				names = append(names, name)
+			}
+			break
+		}
+	}
+	return names
+}
+
 func (s *Server) getStatus(r *http.Request) (any, error) { return s.Status(r.Context()), nil }
 
 func (s *Server) queueStatus(ctx context.Context, stats queue.Stats) *QueueStatus {
 	q := &QueueStatus{Bytes: stats.Bytes, ByState: map[string]int64{}, OldestAt: Time{stats.Oldest},
-		DiskUsed: stats.DiskUsed, DiskFree: stats.DiskFree}
+		DiskUsed: stats.DiskUsed, DiskFree: stats.DiskFree, Damaged: stats.Damaged, Unreadable: stats.Unreadable}
 	for _, state := range queue.States() {
 		if !state.Final() {
 			q.ByState[state.String()] = stats.Messages[state]
 			q.Messages += stats.Messages[state]
 		}
 	}
-	for m, err := range s.options.Store.Messages(ctx, queue.Filter{Limit: 1}) {
+	for m, err := range readable(s.options.Store.Messages(ctx, queue.Filter{Limit: 1})) {
 		if err == nil { // a store that cannot be read is shown by its Stats
 			q.OldestExpiresAt = Time{m.Expires(time.Now())}
 		}

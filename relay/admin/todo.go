@@ -18,12 +18,17 @@ func todo(st *Status) (list []Todo) {
 	if st.Queue == nil {
 		return append(list, Todo{"The store cannot be read: see the log. A restart checks the files.", theLog})
 	}
-	if st.Account.SetAside > 0 || st.Account.Missing != 0 {
-		list = append(list, Todo{"Mail was damaged or is not accounted for: see the log.", theLog})
-	}
+	list = append(list, damageTodo(st)...)
 	if fills(st) && !full(st) {
-		list = append(list, Todo{fmt.Sprintf("At this rate %s is full in about %s: make room, or raise it. After that senders get a temporary reply and keep their mail.",
-			st.Queue.RoomOf, count(int64(Duration(*st.Queue.RoomSeconds)/time.Hour)+1, "hour")), ""})
+		cure := "raise it, or make room"
+		if st.Queue.RoomOf == theDisk {
+			cure = "make room"
+		}
+		list = append(list, Todo{fmt.Sprintf("At this rate %s is full in about %s: %s. After that senders get a temporary reply and keep their mail.",
+			st.Queue.RoomOf, count(int64(Duration(*st.Queue.RoomSeconds)/time.Hour)+1, "hour"), cure), ""})
+	}
+	for _, name := range st.Stranded {
+		list = append(list, Todo{fmt.Sprintf("Mail waits for %s, which the configuration no longer has among its upstreams: nobody delivers it. Write %s there again, and restart.", name, name), ""})
 	}
 	for _, u := range st.Upstreams {
 		list = append(list, todoAbout(st, u)...)
@@ -46,7 +51,7 @@ func todoAbout(st *Status, u UpstreamStatus) (list []Todo) {
 	if u.full() {
 		list = append(list, Todo{"New mail for " + u.Name + " cannot be stored; deliveries go on, and other mail is taken. Raise queue.max_messages or queue.max_bytes of " + u.Name + ", or delete what nobody needs.", "mxkeep queue stats"})
 	}
-	if u.Misconfigured != nil {
+	if u.refuses() {
 		list = append(list, Todo{u.Name + " refuses us. What to set there:", "mxkeep help exchange-online"},
 			Todo{"When it is set, see whether we are accepted:", "mxkeep health probe" + which})
 		if st.Queue.ByState["refused"] > 0 {

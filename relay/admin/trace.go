@@ -94,7 +94,7 @@ func (s *Server) follow(ctx context.Context, filter queue.LedgerFilter, limit in
 // lines collects the newest lines that match, in the order in which they were written.
 func (s *Server) lines(ctx context.Context, filter queue.LedgerFilter, limit int) ([]queue.Entry, error) {
 	var lines []queue.Entry
-	for e, err := range s.options.Store.Ledger(ctx, filter) {
+	for e, err := range readable(s.options.Store.Ledger(ctx, filter)) {
 		if err != nil {
 			return nil, err
 		}
@@ -105,12 +105,12 @@ func (s *Server) lines(ctx context.Context, filter queue.LedgerFilter, limit int
 	return lines[max(0, len(lines)-limit):], nil
 }
 
-// writeKnown writes the messages of the ids, leaving out those that the store has forgotten.
+// writeKnown writes the messages of the ids, leaving out those that the store has forgotten or cannot read.
 func (s *Server) writeKnown(ctx context.Context, ids []queue.ID, out *stream) error {
 	v := s.view(time.Now())
 	for _, id := range ids {
 		m, err := s.options.Store.Message(ctx, id)
-		if errors.Is(err, queue.ErrNotFound) {
+		if errors.Is(err, queue.ErrNotFound) || errors.Is(err, queue.ErrDamaged) {
 			continue
 		}
 		if err != nil {

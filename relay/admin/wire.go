@@ -24,12 +24,18 @@ const (
 	SchemaSwitch   = "mxkeep.switch/1"
 	SchemaReady    = "mxkeep.ready/1"
 	SchemaError    = "mxkeep.error/1"
+	SchemaFiles    = "mxkeep.db.stats/1"
+	SchemaFinding  = "mxkeep.db.finding/1"
+	SchemaChecked  = "mxkeep.db.checked/1"
+	SchemaSalvage  = "mxkeep.db.salvage/1"
+	SchemaLoss     = "mxkeep.db.loss/1"
 )
 
 // Schemas lists the schemas of all documents.
 func Schemas() []string {
 	return []string{SchemaStatus, SchemaMessage, SchemaSummary, SchemaShape, SchemaChange, SchemaEntry,
-		SchemaUpstream, SchemaProbe, SchemaSwitch, SchemaReady, SchemaError}
+		SchemaUpstream, SchemaProbe, SchemaSwitch, SchemaReady, SchemaError,
+		SchemaFiles, SchemaFinding, SchemaChecked, SchemaSalvage, SchemaLoss}
 }
 
 // Time is an instant on the wire: RFC 3339 in UTC with milliseconds. The zero Time is null.
@@ -122,6 +128,7 @@ type Message struct {
 	DeletedAt  Time        `json:"deleted_at"`
 	KeptUntil  Time        `json:"kept_until"` // when a refused message goes to the trash, or a deleted one loses its content
 	Purged     bool        `json:"purged"`
+	Damaged    bool        `json:"damaged"` // the content was last found to differ from what was received
 	Digest     string      `json:"sha256"`
 	Client     Origin      `json:"client"`
 	Recipients []Recipient `json:"recipients"`
@@ -166,6 +173,7 @@ type Summary struct {
 	MatchingBytes int64  `json:"matching_bytes"`
 	Queued        int64  `json:"queued"` // messages that are not final, whatever the filter
 	QueuedBytes   int64  `json:"queued_bytes"`
+	Damaged       int    `json:"damaged"` // records that cannot be read, whether they would match or not
 }
 
 // Entry is a line of the ledger.

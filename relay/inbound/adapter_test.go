@@ -73,7 +73,7 @@ func TestEndedConnection(t *testing.T) {
 	if err := a.Data(strings.NewReader("x")); err == nil || !strings.HasPrefix(err.Error(), "SMTP error 451") {
 		t.Errorf("content: %v", err)
 	}
-	if n, err := c.Read(make([]byte, 10)); n != 0 || !errors.Is(err, net.ErrClosed) {
+	if n, err := c.Read(make([]byte, 10)); n != 0 || !errors.Is(err, io.EOF) {
 		t.Errorf("Read: %d, %v", n, err)
 	}
 	if n, err := c.Write([]byte("220 x\r\n")); n != 0 || !errors.Is(err, net.ErrClosed) {
@@ -89,6 +89,32 @@ func TestEndedConnection(t *testing.T) {
 	}
 	if err := a.Logout(); err != nil || c.LocalAddr() == nil || s.Stats().Sessions != 0 {
 		t.Errorf("Logout: %v", err)
+	}
+}
+
+// TestClientLeaves: how a client ends its connection is no error of ours.
+func TestClientLeaves(t *testing.T) {
+	r := newRig(t, nil)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served, ctx := make(chan error, 1), t.Context()
+	go func() { served <- r.server.Serve(ctx, l) }()
+	for _, said := range []string{"", "MAIL FROM:<s@far.example>\r\nRCPT", "BDAT 100 LAST\r\nshort"} {
+		conn, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		newWire(t, conn).hello().say(said)
+		conn.(*net.TCPConn).SetLinger(0) // a reset
+		conn.Close()
+	}
+	l.Close()
+	<-served
+	r.finish()
+	if got := r.log.String(); strings.Contains(got, "engine.error") {
+		t.Error(got)
 	}
 }
 

@@ -53,12 +53,16 @@ func NewCertificate(certFile, keyFile string, log *slog.Logger) (*Certificate, e
 }
 
 // SelfSigned returns the certificate that is kept in folder, and makes one if
-// there is none or it has expired. Senders that verify will not trust it, so it
-// is logged as a warning.
+// there is none, it has expired, or it cannot be read: nobody but us made it,
+// and without one there is no start. Senders that verify will not trust it, so
+// it is logged as a warning.
 func SelfSigned(folder, hostname string, log *slog.Logger) (*Certificate, error) {
 	certFile, keyFile := filepath.Join(folder, selfSignedName+".crt"), filepath.Join(folder, selfSignedName+".key")
 	c, err := NewCertificate(certFile, keyFile, log)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && !c.serves(hostname, time.Now()) {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		log.Error("certificate.invalid", "file", certFile, "error", err, "advice", "another one is made")
+	}
+	if err != nil || !c.serves(hostname, time.Now()) {
 		if err := makeSelfSigned(certFile, keyFile, hostname, time.Now()); err != nil {
 			return nil, fmt.Errorf("make a self-signed certificate: %w", err)
 		}
@@ -140,18 +144,35 @@ func makeSelfSigned(certFile, keyFile, hostname string, now time.Time) error {
 	if err := replace(keyFile, "PRIVATE KEY", secret); err != nil {
 		return err
 	}
-	return replace(certFile, "CERTIFICATE", der)
+	if err := replace(certFile, "CERTIFICATE", der); err != nil {
+		return err
+	}
+	return syncFolder(filepath.Dir(certFile))
 }
 
 // replace writes a PEM file that only we can read. What was there before stays
-// until the new one is whole.
+// until the new one is whole, and on disk.
 func replace(name, kind string, der []byte) error {
 	next := name + ".new"
 	if err := os.Remove(next); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := os.WriteFile(next, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
+	file, err := os.OpenFile(next, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})) // Encode would not tell of every error
+	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
 		return err
 	}
 	return os.Rename(next, name)
+}
+
+// syncFolder makes names in the folder durable.
+func syncFolder(dir string) error {
+	folder, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(folder.Sync(), folder.Close())
 }

@@ -41,8 +41,11 @@ func TestSelfSigned(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(folder, "self-signed.key"), []byte("x"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := SelfSigned(folder, "mx2.example", logger); err == nil {
-		t.Error("a damaged key is replaced")
+	if damaged, err := SelfSigned(folder, "mx2.example", logger); err != nil || !damaged.serves("mx2.example", time.Now()) {
+		t.Errorf("in the place of a damaged one: %v", err)
+	}
+	if !strings.Contains(log.String(), `"level":"ERROR","msg":"certificate.invalid"`) {
+		t.Error(log)
 	}
 	if _, err := SelfSigned(filepath.Join(folder, "none"), "mx2.example", logger); err == nil {
 		t.Error("a folder that is not there")

@@ -33,10 +33,29 @@ func (r *refusal) fatal() *refusal {
 	return r
 }
 
+// trimEnd drops white space before the line end, which RFC 5321 4.1.1 asks a
+// server to bear: the engine would refuse "DATA ".
+func trimEnd(line []byte) []byte {
+	text, crlf := bytes.CutSuffix(line, []byte("\r\n"))
+	if !crlf {
+		return line
+	}
+	return append(bytes.TrimRight(text, " \t"), "\r\n"...) // it stays within the line
+}
+
 // parseCommand reads a command line with its line end. It refuses whatever
 // could mean another thing to the engine than to us, and all bytes that should
-// not come back in a reply.
+// not come back in a reply. What begins like BDAT is followed by content, also
+// if nobody knows how much.
 func parseCommand(line []byte) (command, *refusal) {
+	c, no := readCommand(line)
+	if no != nil && len(line) >= 4 && strings.EqualFold(string(line[:4]), "BDAT") {
+		no.fatal()
+	}
+	return c, no
+}
+
+func readCommand(line []byte) (command, *refusal) {
 	text, crlf := bytes.CutSuffix(line, []byte("\r\n"))
 	switch {
 	case len(line) > maxLine:
@@ -115,16 +134,15 @@ func cutPath(s string) string {
 	return s // with its bracket it is no path
 }
 
-// parseChunk reads BDAT (RFC 3030 2). A size that cannot be read is fatal: what
-// follows may be content.
+// parseChunk reads BDAT (RFC 3030 2).
 func parseChunk(c command) (command, *refusal) {
 	size, last, more := strings.Cut(c.arg, " ")
 	n, err := strconv.ParseUint(size, 10, 63)
 	switch {
 	case more && !strings.EqualFold(last, "LAST"), err != nil, size[0] == '+':
-		return c, refuse(reasonChunk, 501, smtp.StatusBadArguments, "BDAT wants a size and perhaps LAST").fatal()
+		return c, refuse(reasonChunk, 501, smtp.StatusBadArguments, "BDAT wants a size and perhaps LAST")
 	case n > math.MaxUint32: // as much as the engine can count
-		return c, refuse(reasonSize, 552, smtp.StatusTooBig, "chunk too big").fatal()
+		return c, refuse(reasonSize, 552, smtp.StatusTooBig, "chunk too big")
 	}
 	c.chunk, c.last = int64(n), more
 	return c, nil

@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/mxkeep/mxkeep/queue/failpoint"
 	"github.com/mxkeep/mxkeep/relay/smtp"
 )
 
@@ -26,7 +27,8 @@ import (
 // because the engine then waits for it.
 //
 // Read errors are for ever. So whatever the engine does after one, it gets no
-// further byte.
+// further byte. Where a command could come, each is the end to the engine, which
+// would log how a client left as an error of ours.
 type conn struct {
 	raw     net.Conn
 	guard   *guard
@@ -94,13 +96,15 @@ func (c *conn) Read(p []byte) (n int, err error) {
 		case c.data:
 			_, err = c.readData(p) // the session has left it
 		default:
-			err = c.nextCommand()
+			if c.nextCommand() != nil {
+				return 0, io.EOF
+			}
 		}
 		if n > 0 || err != nil {
 			return n, err
 		}
 	}
-	return 0, c.fault
+	return 0, io.EOF
 }
 
 // nextCommand reads a command line into pending, or answers it itself.
@@ -109,6 +113,7 @@ func (c *conn) nextCommand() error {
 	if err != nil {
 		return err
 	}
+	line = trimEnd(line)
 	cmd, bad := parseCommand(line)
 	if bad == nil {
 		bad = c.inSequence(cmd)
@@ -237,6 +242,9 @@ func (c *conn) Write(p []byte) (int, error) {
 	if err := c.send(reply); err != nil {
 		return 0, err
 	}
+	if code == "250" && c.verb == "DATA" {
+		failpoint.Hit(failpoint.InboundAnswered)
+	}
 	if code == "421" { // RFC 5321 3.8: the connection is closed after it
 		c.fail(io.EOF)
 	}
@@ -278,7 +286,8 @@ func (c *conn) follow(code string) {
 }
 
 // welcome makes the reply to EHLO: our name comes first (RFC 5321 4.1.1.1), and
-// STARTTLS, of which the engine knows nothing, is offered.
+// STARTTLS, of which the engine knows nothing, is offered. The engine's SIZE is
+// one more than what is taken, see newEngine.
 func (c *conn) welcome(reply []byte) []byte {
 	if !c.extended {
 		return fmt.Appendf(nil, "250 %s\r\n", c.hostname())
@@ -288,7 +297,8 @@ func (c *conn) welcome(reply []byte) []byte {
 	if c.tls == "" && c.guard.server.options.TLS != nil {
 		words = append(words, "250-STARTTLS\r\n"...)
 	}
-	return append(words, keywords...)
+	limit := c.guard.server.options.Limits.MessageSize
+	return append(words, bytes.Replace(keywords, fmt.Appendf(nil, "SIZE %d", limit+1), fmt.Appendf(nil, "SIZE %d", limit), 1)...)
 }
 
 // greet waits as long as a client has to keep silent (RFC 5321 3.1). Those who

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/mxkeep/mxkeep/queue"
+	"github.com/mxkeep/mxkeep/queue/failpoint"
 	"github.com/mxkeep/mxkeep/relay/smtp"
 )
 
@@ -84,15 +85,17 @@ func (s *session) accept(tx *transaction, draft queue.Draft, r io.Reader) (accep
 	}
 	p := s.client.peer()
 	envelope := tx.envelope
-	envelope.Origin = s.origin(envelope.Origin.Reason)
+	envelope.Origin.Host = s.hostname(p.address)
 	at := time.Now()
 	m := accepted{id: draft.ID(), size: size, Acceptance: queue.Acceptance{At: at, Envelope: envelope,
 		MessageID: head.messageID, Lifetime: s.server.options.Lifetime}}
 	m.Trace = trace{hello: p.hello, host: envelope.Origin.Host, address: p.address, by: s.server.options.Hostname,
 		extended: p.extended, utf8: envelope.Params.SMTPUTF8, tls: p.tls != "", id: m.id, rcpt: forwardPaths(envelope), at: at}.field()
+	failpoint.Hit(failpoint.InboundReceived)
 	if err := draft.Commit(s.ctx, m.Acceptance); err != nil {
 		return accepted{}, s.refusalOf(err, size)
 	}
+	failpoint.Hit(failpoint.InboundCommitted)
 	return m, nil
 }
 
@@ -109,6 +112,7 @@ func (s *session) spool(tx *transaction, draft queue.Draft, r io.Reader, head *h
 	for {
 		n, err := r.Read(*buffer)
 		size += int64(n)
+		failpoint.Hit(failpoint.InboundContent)
 		piece := (*buffer)[:n]
 		if no == nil && n > 0 && (asked < 0 || size > asked+stride) { // others may have come since RCPT
 			asked = max(size, tx.size)

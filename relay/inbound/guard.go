@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/mxkeep/mxkeep/queue/failpoint"
 	"github.com/mxkeep/mxkeep/relay/smtp"
 )
 
@@ -40,7 +41,9 @@ func (g *guard) Accept() (net.Conn, error) {
 			g.turnAway(raw, address, reason)
 			continue
 		}
-		return g.admit(raw, address), nil
+		c := g.admit(raw, address)
+		failpoint.Hit(failpoint.InboundConnected)
+		return c, nil
 	}
 }
 

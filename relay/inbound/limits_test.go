@@ -94,6 +94,8 @@ func TestCommandLines(t *testing.T) {
 		{"2,049 octets", "NOOP " + strings.Repeat("x", 2042) + "\r\n", "500 5.5.2 gone"},
 		{"10 KiB", "NOOP " + strings.Repeat("x", 10<<10) + "\r\n", "500 5.5.2 gone"},
 		{"2 MiB without an end", strings.Repeat("x", 2<<20), "500 5.5.2 gone"},
+		{"white space at the end", "NOOP \t \r\n", "250"},
+		{"white space before a lone LF", "NOOP \n", "500 5.5.2 gone"},
 		{"LF alone", "NOOP\nNOOP\r\n", "500 5.5.2 gone"},
 		{"CR within", "NOOP\rNOOP\r\n", "501 5.5.2"},
 		{"NUL", "MAIL FROM:<a\x00@far.example>\r\n", "501 5.5.2"},

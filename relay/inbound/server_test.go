@@ -298,7 +298,7 @@ func TestLoop(t *testing.T) {
 		w.want(want)
 		w.close()
 		r.finish()
-		if n > 100 && !strings.Contains(r.log.String(), `"msg":"message.refused"`) {
+		if n > 100 && !strings.Contains(r.log.String(), `"address":"192.0.2.1","hello":"client.example"`) {
 			t.Error(r.log)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/mxkeep/mxkeep/health"
 	"github.com/mxkeep/mxkeep/queue"
+	"github.com/mxkeep/mxkeep/queue/failpoint"
 	"github.com/mxkeep/mxkeep/relay/smtp"
 )
 
@@ -86,7 +87,9 @@ func (s *session) mail(path string, params mailParams) *refusal {
 		return tooBig()
 	}
 	s.client.clear()
-	s.tx.Store(&transaction{envelope: queue.Envelope{ReversePath: reversePath.String(), Params: params.Params}, size: params.size})
+	s.tx.Store(&transaction{envelope: queue.Envelope{ReversePath: reversePath.String(), Params: params.Params,
+		Origin: origin(s.client.peer())}, size: params.size})
+	failpoint.Hit(failpoint.InboundMail)
 	return nil
 }
 
@@ -146,6 +149,7 @@ func (s *session) recipient(tx *transaction, path smtp.Path, to queue.Recipient)
 		envelope.Upstream, envelope.Origin.Reason = upstream, reason
 	}
 	envelope.Recipients = append(envelope.Recipients, to)
+	failpoint.Hit(failpoint.InboundRcpt)
 	return nil
 }
 
@@ -179,23 +183,27 @@ func (s *session) returned(upstream, domain string) {
 	}
 }
 
-// origin says where the message of a transaction comes from.
-func (s *session) origin(reason string) queue.Origin {
-	p := s.client.peer()
-	if look := s.server.options.ReverseDNS; look != nil && !s.resolved && p.address.IsValid() {
-		ctx, cancel := context.WithTimeout(s.ctx, s.server.options.Timeouts.ReverseDNS)
-		s.host, s.resolved = look(ctx, p.address), true
-		cancel()
-	}
+// origin says who sends the mail of a transaction, as far as it is known without asking.
+func origin(p peer) queue.Origin {
 	address := ""
 	if p.address.IsValid() {
 		address = p.address.String()
 	}
-	host := hostWord(s.host, false)
-	if host == "unknown" {
-		host = ""
+	return queue.Origin{Address: address, Hello: p.hello, TLS: p.tls}
+}
+
+// hostname is the confirmed name of the client's address, "" if there is none.
+// It is asked for once a session.
+func (s *session) hostname(address netip.Addr) string {
+	if look := s.server.options.ReverseDNS; look != nil && !s.resolved && address.IsValid() {
+		ctx, cancel := context.WithTimeout(s.ctx, s.server.options.Timeouts.ReverseDNS)
+		s.host, s.resolved = look(ctx, address), true
+		cancel()
 	}
-	return queue.Origin{Address: address, Host: host, Hello: p.hello, TLS: p.tls, Reason: reason}
+	if host := hostWord(s.host, false); host != "unknown" {
+		return host
+	}
+	return ""
 }
 
 // reset drops the transaction.

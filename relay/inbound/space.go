@@ -14,7 +14,7 @@ type space struct {
 	mu    sync.Mutex
 	asked time.Time
 	free  int64
-	full  bool // the store said so
+	full  bool // the store has said so since
 }
 
 // room refuses size octets that would leave less than the minimum.
@@ -29,7 +29,7 @@ func (s *space) room(ctx context.Context, size int64) *refusal {
 		if err != nil {
 			return storeFailed()
 		}
-		s.asked, s.free = now, stats.DiskFree
+		s.asked, s.free, s.full = now, stats.DiskFree, false
 	}
 	if s.free-size < s.min {
 		return noSpace()

@@ -2,6 +2,7 @@ package outbound
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/mxkeep/mxkeep/health"
 	"github.com/mxkeep/mxkeep/queue"
+	"github.com/mxkeep/mxkeep/queue/failpoint"
 )
 
 // ended is how an attempt ended.
@@ -26,12 +28,14 @@ func (d *Dispatcher) attempt(ctx context.Context, m queue.Message) ended {
 	within, cancel := context.WithTimeout(ctx, d.options.Attempt)
 	defer cancel()
 	report, held := d.deliver(within, m)
+	damaged := errors.Is(report.Content, queue.ErrDamaged)
+	failpoint.Hit(failpoint.OutboundDelivered)
 	for _, s := range report.Signals { // before it is settled: what is due at once then meets the new status
 		d.options.Health.Observe(s)
 	}
 	now := time.Now()
 	plan := queue.Plan(d.options.Schedule, m, kept(report.Results, d.believes(now)), now)
-	plan.Actor, plan.Held = actor, held
+	plan.Actor, plan.Held, plan.Damaged = actor, held, damaged
 	if least := now.Add(report.Slow); report.Slow > 0 && plan.NextAttempt.Before(least) {
 		plan.NextAttempt = least
 	}

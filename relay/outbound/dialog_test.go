@@ -83,6 +83,17 @@ var dialogs = []struct {
 		S: 250 ok
 		S: 250 ok
 		S: 250 ok`}, "deferred/message", "temporary@data"},
+	{"a reply to content that has not been sent", 1, []string{hello("PIPELINING") + one + `
+		S: 250 ok
+		S: 250 ok
+		S: 354 go on
+		S| 250 2.0.0 taken`}, "deferred/message", "outage@data"},
+	{"a reply to MAIL that has not been said", 1, []string{hello("PIPELINING") + "S| 250 ok"}, "deferred/message", "outage@mail"},
+	{"our own name", 1, []string{`
+		S: 220 relay.example ESMTP ready
+		C: EHLO relay.example
+		S: 250-RELAY.example Hello
+		S: 250 PIPELINING`}, "deferred/own", "misconfigured@hello"},
 	{"content refused for good", 1, []string{hello("PIPELINING") + one + `
 		S: 250 ok
 		S: 250 ok

@@ -8,6 +8,7 @@ import (
 
 	"github.com/mxkeep/mxkeep/health"
 	"github.com/mxkeep/mxkeep/queue"
+	"github.com/mxkeep/mxkeep/queue/failpoint"
 )
 
 // run is one call of Dispatcher.Run. Only its loop touches it.
@@ -113,6 +114,7 @@ func (r *run) claim(ctx context.Context, room int, now time.Time) time.Duration 
 	if err != nil {
 		r.fail(ctx, fmt.Errorf("claim for %s: %w", r.name, err))
 	}
+	failpoint.Hit(failpoint.OutboundClaimed)
 	for _, m := range claimed {
 		r.running[m.ID] = true
 		epoch := r.pace.epoch

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/mxkeep/mxkeep/health"
@@ -107,9 +108,14 @@ func (s *session) begin() answer {
 // what we have promised to senders.
 func (s *session) hello() answer {
 	a := s.command(health.PhaseHello, "EHLO", "EHLO "+s.options.Hello, s.options.Timeouts.Hello)
-	if a.ok() {
-		s.extensions = parseExtensions(a.reply.Lines)
+	if !a.ok() {
+		return a
 	}
+	// RFC 5321 4.1.1.1: its name comes first. Mail to ourselves would go in circles.
+	if name, _, _ := strings.Cut(a.reply.Lines[0], " "); strings.EqualFold(name, s.options.Hello) {
+		return answer{phase: health.PhaseHello, command: "EHLO", failure: reply.Ourselves, cause: errors.New("it answers with our own name, " + s.options.Hello)}
+	}
+	s.extensions = parseExtensions(a.reply.Lines)
 	return a
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"github.com/mxkeep/mxkeep/health"
+	"github.com/mxkeep/mxkeep/queue/failpoint"
 )
 
 // transaction is one MAIL, its RCPTs and the content.
@@ -70,6 +71,7 @@ func (s *session) run(ctx context.Context, t transaction) outcome {
 	case o.accepted() == 0:
 		s.emptyContent()
 	default:
+		failpoint.Hit(failpoint.OutboundRcpt)
 		s.sendContent(ctx, t, &o, release)
 	}
 	return o
@@ -148,6 +150,11 @@ func (s *session) emptyContent() {
 // from then on cancelling the context cuts nothing: the reply is waited for.
 // Close leaves at least the last octet of the dot in the buffer.
 func (s *session) sendContent(ctx context.Context, t transaction, o *outcome, release func() bool) {
+	if err := s.inStep(); err != nil {
+		o.settle(s.fail(health.PhaseData, "DATA", err))
+		s.hangUp()
+		return
+	}
 	content, err := t.content()
 	if err != nil {
 		o.content = err
@@ -177,6 +184,7 @@ func (s *session) sendContent(ctx context.Context, t transaction, o *outcome, re
 		return
 	}
 	s.tell("C: .")
+	failpoint.Hit(failpoint.OutboundContent)
 	a := s.finish()
 	o.settle(a)
 	s.open = !a.ok()
@@ -212,5 +220,6 @@ func (s *session) finish() answer {
 	if err := s.out.Flush(); err != nil {
 		return s.fail(health.PhaseFinal, "DATA", err)
 	}
+	failpoint.Hit(failpoint.OutboundDot)
 	return s.read(health.PhaseFinal, "DATA", s.options.Timeouts.Final)
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"iter"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -60,6 +61,33 @@ func TestDamagedContentHoldsTheMessage(t *testing.T) {
 		if got := d.state(id); got != queue.StateHeld || !strings.HasPrefix(d.message(id).Held, "the content cannot be read: ") ||
 			!strings.HasSuffix(d.message(id).Held, queue.ErrDamaged.Error()) {
 			t.Errorf("%v: %s", got, d.message(id).Held)
+		}
+		var events []queue.Event
+		for e, err := range d.store.Ledger(d.Context(), queue.LedgerFilter{ID: id}) {
+			if err != nil {
+				t.Error(err)
+			}
+			events = append(events, e.Event)
+		}
+		if stats, err := d.store.Stats(d.Context()); err != nil || stats.Damaged != 1 || !slices.Equal(events, []queue.Event{queue.Accepted, queue.Damaged}) {
+			t.Errorf("ledger %s, stats %+v, %v", events, stats, err)
+		}
+		if n, err := d.store.Purge(d.Context(), time.Now().Add(10_000*time.Hour)); n != 0 || err != nil || d.message(id).State() != queue.StateHeld {
+			t.Errorf("a purge: %d, %v", n, err)
+		}
+		d.end(nil)
+	})
+}
+
+// TestContentThatCannotBeReadOtherwise: it is held, but not called damaged.
+func TestContentThatCannotBeReadOtherwise(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t, func(context.Context, queue.Message, func() (io.ReadCloser, error)) Report {
+			return Report{Content: errors.New("too many open files")}
+		}, nil)
+		id := d.accept(1)[0]
+		if got, m := d.state(id), d.message(id); got != queue.StateHeld || m.Damaged || m.Held != "the content cannot be read: too many open files" {
+			t.Errorf("%v: %+v", got, m)
 		}
 		d.end(nil)
 	})

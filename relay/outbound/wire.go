@@ -74,8 +74,20 @@ func (w *wire) allow(d time.Duration) {
 	w.conn.SetDeadline(at) // fails only on a closed connection, which the next read will tell
 }
 
+// inStep fails if something was received that answers nothing: from there on
+// nobody knows which reply belongs to what, and a 250 could be that of another step.
+func (w *wire) inStep() error {
+	if w.in.Buffered() > 0 {
+		return fmt.Errorf("%w: it came before it was asked for", errGarbled)
+	}
+	return nil
+}
+
 // send puts command lines into the buffer and flushes it.
 func (w *wire) send(lines ...string) error {
+	if err := w.inStep(); err != nil {
+		return err
+	}
 	for _, line := range lines {
 		w.tell("C: " + line)
 		w.out.WriteString(line) // the error stays in the writer until Flush

@@ -87,15 +87,16 @@ func (l *List) Len() int {
 	return len(l.known)
 }
 
-// look reads the file again if it has changed, and has not changed any more
-// since the look before: what is being written is left alone.
+// look reads the file again if it has changed, and has not changed any more for
+// a time or since the look before: what is being written is left alone. Looks
+// may be hours apart, and the first one must not refuse who is new.
 func (l *List) look(now time.Time) {
 	if now.Sub(l.looked) < lookEvery {
 		return
 	}
 	l.looked = now
 	current, _ := stampOf(l.path) // if it is gone, reading it says so
-	settled := current == l.seen
+	settled := current == l.seen || now.Sub(current.modified) > lookEvery
 	l.seen = current
 	if current == l.loaded || !settled {
 		return

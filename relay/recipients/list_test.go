@@ -127,12 +127,12 @@ func TestReadAgain(t *testing.T) {
 			t.Errorf("%s: %d log lines, want %d:\n%s", step, got, lines, log.String())
 		}
 	}
-	write(t, file, "b@corp.example\n", 30*time.Minute)
+	write(t, file, "b@corp.example\n", -10*time.Minute) // by a clock that is ahead
 	look(lookEvery / 2)
 	want("too early", "a@corp.example", 0)
 	look(lookEvery)
 	want("perhaps still being written", "a@corp.example", 0)
-	write(t, file, "c@corp.example\n", 20*time.Minute)
+	write(t, file, "c@corp.example\n", -20*time.Minute)
 	look(lookEvery)
 	want("it was", "a@corp.example", 0)
 	look(lookEvery)
@@ -141,7 +141,6 @@ func TestReadAgain(t *testing.T) {
 	want("unchanged", "c@corp.example", 1)
 	write(t, file, "", 10*time.Minute)
 	look(lookEvery)
-	look(lookEvery)
 	want("emptied", "c@corp.example", 2)
 	look(lookEvery)
 	want("said once", "c@corp.example", 2)
@@ -149,12 +148,10 @@ func TestReadAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	look(lookEvery)
-	look(lookEvery)
 	want("gone", "c@corp.example", 3)
 	write(t, file, "d@corp.example\n", 5*time.Minute)
-	look(lookEvery)
-	look(lookEvery)
-	want("back", "d@corp.example", 4)
+	look(time.Hour)
+	want("changed long before somebody asked", "d@corp.example", 4)
 }
 
 func FuzzParse(f *testing.F) {

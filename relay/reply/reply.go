@@ -61,6 +61,7 @@ const (
 	TimedOut    Failure = "timeout"
 	Reset       Failure = "reset" // the connection was closed on us
 	TLSFailed   Failure = "tls"   // a failed handshake, or a certificate that does not match
+	Ourselves   Failure = "ourselves"
 )
 
 // Verdict is what a reply, or its absence, means.

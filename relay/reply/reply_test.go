@@ -151,6 +151,7 @@ var broken = []struct {
 	{"reset in a transaction may be the message's", 2, "rcpt", Reset, "outage retry message low"},
 	{"time-out at DATA", 2, "data", TimedOut, "outage retry message low"},
 	{"connection lost after the dot", 2, "final", Reset, "outage retry message low"},
+	{"we have reached ourselves", 0, "hello", Ourselves, "misconfigured retry own"},
 	{"certificate does not match", 3, "tls", TLSFailed, "misconfigured retry own, outage if all_front_ends"},
 	{"a refusal in mid-session makes no sense", 0, "rcpt", Refused, "temporary retry message low"},
 	{"unknown failure", 0, "connect", "fire", "temporary retry message low"},

@@ -18,7 +18,7 @@ const header = "row code enhanced tag text phase class action scope note advice"
 const lastRow = 126
 
 var (
-	failures = []Failure{NotResolved, Refused, TimedOut, Reset, TLSFailed}
+	failures = []Failure{NotResolved, Refused, TimedOut, Reset, TLSFailed, Ourselves}
 	phases   = []health.Phase{health.PhaseResolve, health.PhaseConnect, health.PhaseBanner, health.PhaseHello, health.PhaseTLS,
 		health.PhaseMail, health.PhaseRcpt, health.PhaseData, health.PhaseFinal, health.PhaseReset}
 	scopeOf = []Scope{health.OK: ScopeNone, health.Outage: ScopeUpstream, health.Throttle: ScopeOwn, health.Misconfigured: ScopeOwn,

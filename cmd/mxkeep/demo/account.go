@@ -9,7 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"sort"
+	"slices"
 	"strings"
 
 	"github.com/mxkeep/mxkeep/integration/primary"
@@ -28,16 +28,11 @@ type Account struct {
 	Bounced    []string `json:"bounced"`    // Message-IDs that somebody refused for good
 }
 
-// Good reports whether nothing was lost, changed or bounced.
-func (a Account) Good() bool {
-	return a.Sent > 0 && a.Sent == a.Delivered && len(a.Lost)+len(a.Changed)+len(a.Bounced) == 0
-}
-
 // ByRelay lists the duplicates that the relay made: those that the sender did not.
 func (a Account) ByRelay() []string {
 	var ids []string
 	for _, id := range a.Duplicated {
-		if i := sort.SearchStrings(a.Repeated, id); i == len(a.Repeated) || a.Repeated[i] != id {
+		if !slices.Contains(a.Repeated, id) {
 			ids = append(ids, id)
 		}
 	}
@@ -46,7 +41,7 @@ func (a Account) ByRelay() []string {
 
 // MakeAccount compares what was sent with what arrived.
 func MakeAccount(journal []Line, arrived []primary.Delivery) Account {
-	var a Account
+	a := Account{Lost: []string{}, Duplicated: []string{}, Repeated: []string{}, Changed: []string{}, Bounced: []string{}}
 	sent := map[string]Line{}
 	unsure := map[string]bool{}
 	for _, line := range journal {
@@ -86,8 +81,9 @@ func MakeAccount(journal []Line, arrived []primary.Delivery) Account {
 			}
 		}
 	}
-	for _, ids := range [][]string{a.Lost, a.Duplicated, a.Repeated, a.Changed, a.Bounced} {
-		sort.Strings(ids)
+	for _, ids := range []*[]string{&a.Lost, &a.Duplicated, &a.Repeated, &a.Changed, &a.Bounced} {
+		slices.Sort(*ids)
+		*ids = slices.Compact(*ids) // of two copies, both may have been changed
 	}
 	return a
 }
@@ -102,7 +98,8 @@ func endsWith(content []byte, line Line) bool {
 	if hex.EncodeToString(sum[:]) != line.SHA256 {
 		return false
 	}
-	return len(prepended) == 0 || bytes.HasPrefix(prepended, []byte("Received: ")) && bytes.HasSuffix(prepended, []byte("\r\n"))
+	lines := bytes.HasPrefix(prepended, []byte("Received: ")) && bytes.HasSuffix(prepended, []byte("\r\n"))
+	return len(prepended) == 0 || lines && !bytes.Contains(prepended, []byte("\r\n\r\n")) // which would make a body of the header
 }
 
 func messageID(content []byte) string {

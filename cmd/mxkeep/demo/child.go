@@ -2,6 +2,7 @@ package demo
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"sync/atomic"
 	"syscall"
+	"time"
 )
 
 // child is a process of the demonstration. What it says on standard error goes to a file.
@@ -27,7 +29,7 @@ func start(binary, log string, in, out *os.File, args ...string) (*child, error)
 		return nil, err
 	}
 	c := &child{cmd: exec.Command(binary, args...), log: file, ended: make(chan struct{})}
-	c.cmd.Stderr = file
+	c.cmd.Stderr, c.cmd.SysProcAttr = file, leash()
 	if in != nil {
 		c.cmd.Stdin, c.cmd.Stdout = in, out
 	}
@@ -48,15 +50,39 @@ func (c *child) end(signal syscall.Signal) error {
 	return c.err
 }
 
-// dead reports whether the process has ended, and names its log.
-func (c *child) dead() error {
+// stop lets the process come to its end by itself.
+func (c *child) stop(ctx context.Context) error {
+	_ = c.cmd.Process.Signal(syscall.SIGTERM) // fails only if it has ended
 	select {
 	case <-c.ended:
-		return fmt.Errorf("%s has ended: %v; see %s", filepath.Base(c.cmd.Path)+" "+c.cmd.Args[1], c.err, c.log.Name())
-	default:
-		return nil
+		return c.failure()
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(stepLimit):
+		return fmt.Errorf("%s does not end", c.name())
 	}
 }
+
+// over reports whether the process has ended.
+func (c *child) over() bool {
+	select {
+	case <-c.ended:
+		return true
+	default:
+		return false
+	}
+}
+
+// failure says how a process that is over went wrong.
+func (c *child) failure() error {
+	if c.err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s has ended: %w", c.name(), c.err)
+}
+
+// name is the command line without what only the process itself wants to know.
+func (c *child) name() string { return filepath.Base(c.cmd.Path) + " " + c.cmd.Args[1] }
 
 // sending is the sender's process, seen from outside.
 type sending struct {

@@ -9,8 +9,8 @@ import (
 
 // Script is one course of events to show.
 type Script struct {
-	Name  string
-	About string
+	Name  string `json:"name"`
+	About string `json:"about"` // what the primary does, behind "the primary"
 
 	outage   string // scenario of the primary during the outage
 	recovery string // scenario of the primary when the outage ends
@@ -27,7 +27,7 @@ var scripts = []Script{
 	{Name: "throttle", outage: "throttle=30"},
 	{Name: "5xx-burst", outage: "451-4.3.2", recovery: "5xx-burst=4s", alone: true},
 	{Name: "lost-ack", outage: "451-4.3.2", recovery: "lost-ack=3", alone: true, repeats: true},
-	{Name: "slow", outage: "slow=1500ms"},
+	{Name: "slow", outage: "slow=1.5s"},
 	{Name: "flap", outage: "flap=3s"},
 	{Name: "tls-broken", outage: "tls-broken"},
 }
@@ -48,6 +48,14 @@ func Scripts() []Script {
 // Repeats reports whether a duplicate is to be expected, which the relay must mark.
 func (s Script) Repeats() bool { return s.repeats }
 
+// recovered is the scenario of the primary when the outage ends.
+func (s Script) recovered() string {
+	if s.recovery == "" {
+		return "healthy"
+	}
+	return s.recovery
+}
+
 // decisive is the scenario that the script is about.
 func (s Script) decisive() string {
 	if s.recovery != "" {
@@ -56,8 +64,8 @@ func (s Script) decisive() string {
 	return s.outage
 }
 
-// find finds a script by its name; "" is the first.
-func find(name string) (Script, error) {
+// Find finds a script by its name; "" is the first.
+func Find(name string) (Script, error) {
 	var names []string
 	for _, s := range Scripts() {
 		if s.Name == name || name == "" {

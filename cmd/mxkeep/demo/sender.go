@@ -72,6 +72,7 @@ const (
 type sender struct {
 	o       SenderOptions
 	tls     *tls.Config
+	fail    context.CancelCauseFunc // ends everything: a journal that cannot be trusted proves nothing
 	mu      sync.Mutex
 	journal *os.File
 	now     Progress
@@ -87,16 +88,20 @@ func RunSender(ctx context.Context, o SenderOptions, in io.Reader, out io.Writer
 		return err
 	}
 	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM(pem)
+	if !pool.AppendCertsFromPEM(pem) {
+		return fmt.Errorf("%s has no certificate", o.CAFile)
+	}
 	journal, err := os.OpenFile(o.Journal, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
 	defer journal.Close()
-	s := &sender{o: o, tls: &tls.Config{RootCAs: pool, ServerName: PrimaryHost}, journal: journal}
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	s := &sender{o: o, tls: &tls.Config{RootCAs: pool, ServerName: PrimaryHost}, journal: journal, fail: fail}
 
 	stop := make(chan struct{})
-	go func() {
+	go func() { // ends with in
 		defer close(stop)
 		bufio.NewReader(in).ReadString('\n')
 	}()
@@ -113,9 +118,12 @@ func (s *sender) run(ctx context.Context, stop <-chan struct{}, out io.Writer) e
 		select {
 		case <-ctx.Done():
 			running.Wait()
-			return ctx.Err()
+			return context.Cause(ctx)
 		case <-stop:
 			running.Wait()
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
 			return encoder.Encode(s.progress())
 		case <-tick.C:
 		}
@@ -123,16 +131,16 @@ func (s *sender) run(ctx context.Context, stop <-chan struct{}, out io.Writer) e
 		s.count(func(p *Progress) { p.Written++; p.Waiting++ })
 		running.Go(func() { s.deliver(ctx, m, slots) })
 		if err := encoder.Encode(s.progress()); err != nil {
-			return err
+			s.fail(err)
 		}
 	}
 }
 
 // deliver offers the message round after round until somebody takes it or refuses it for good.
 func (s *sender) deliver(ctx context.Context, m message, slots chan struct{}) {
-	for attempt := 1; ; attempt++ {
-		slots <- struct{}{}
-		ended := s.round(m, attempt)
+	for attempt := 1; ctx.Err() == nil; attempt++ {
+		slots <- struct{}{} // those who are ahead end soon
+		ended := s.round(ctx, m, attempt)
 		<-slots
 		if ended {
 			return
@@ -146,13 +154,13 @@ func (s *sender) deliver(ctx context.Context, m message, slots chan struct{}) {
 }
 
 // round walks the MX list once.
-func (s *sender) round(m message, attempt int) (ended bool) {
+func (s *sender) round(ctx context.Context, m message, attempt int) (ended bool) {
 	for _, address := range append(append([]string(nil), s.o.Primaries...), s.o.Relay) {
 		via := "primary"
 		if address == s.o.Relay {
 			via = "relay"
 		}
-		outcome, reply := s.offer(address, m)
+		outcome, reply := s.offer(ctx, address, m)
 		if outcome == "" {
 			continue
 		}
@@ -178,13 +186,14 @@ func (s *sender) round(m message, attempt int) (ended bool) {
 }
 
 // offer holds one session with one server. An empty outcome means: not taken, try the next one.
-func (s *sender) offer(address string, m message) (outcome, reply string) {
-	conn, err := net.DialTimeout("tcp", address, senderDeadline)
+func (s *sender) offer(ctx context.Context, address string, m message) (outcome, reply string) {
+	conn, err := (&net.Dialer{Timeout: senderDeadline}).DialContext(ctx, "tcp", address)
 	if err != nil {
 		return "", err.Error()
 	}
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(senderDeadline))
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
 	client, err := smtp.NewClient(conn, PrimaryHost)
 	if err != nil {
 		return outcomeOf(err), err.Error()
@@ -236,16 +245,15 @@ func outcomeOf(err error) string {
 }
 
 func (s *sender) write(line Line) {
-	text, _ := json.Marshal(line)
+	text, _ := json.Marshal(line) // which cannot fail
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	_, err := s.journal.Write(append(text, '\n'))
 	if err == nil {
 		err = s.journal.Sync()
 	}
-	if err != nil { // a journal that cannot be trusted proves nothing
-		fmt.Fprintln(os.Stderr, "sender's journal:", err)
-		os.Exit(1)
+	if err != nil {
+		s.fail(fmt.Errorf("journal: %w", err))
 	}
 }
 

@@ -2,23 +2,22 @@ package demo
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/mxkeep/mxkeep/integration/primary"
 	"github.com/mxkeep/mxkeep/relay/admin"
-	"github.com/mxkeep/mxkeep/relay/smtp"
 )
 
 const (
-	killed     = syscall.SIGKILL
-	terminated = syscall.SIGTERM
-	lookEvery  = 50 * time.Millisecond // between two looks at the relay
+	killed    = syscall.SIGKILL
+	lookEvery = 50 * time.Millisecond // between two looks at the relay
+	maxSocket = 90                    // bytes of the path of a control socket
 )
 
 // stage is where a script is played.
@@ -30,6 +29,8 @@ type stage struct {
 
 	binary  string
 	address string // of the relay
+	socket  string // of the relay
+	lodging string // folder for the socket alone; "" if its path fits
 	primary *primary.Server
 	relay   *child
 	sender  *sending
@@ -55,22 +56,33 @@ func (s *stage) open(ctx context.Context) error {
 	if s.address, err = freeAddress("127.0.0.4:0"); err != nil {
 		return err
 	}
+	if err := s.placeSocket(); err != nil {
+		return err
+	}
 	if err := os.WriteFile(s.path("mxkeep.yaml"), s.config(), 0o600); err != nil {
 		return err
 	}
-	s.client = admin.NewClient(s.path("admin.sock"))
-	addresses := s.primary.Addrs()
-	fmt.Fprintf(s.o.Out, "A simulated Exchange Online on %s and %s, a relay on %s, a sender.\n", addresses[0], addresses[1], s.address)
-	fmt.Fprintf(s.o.Out, "Intervals are shortened to seconds. Look at it yourself meanwhile: mxkeep --socket %s status\n\n", s.path("admin.sock"))
+	s.client = admin.NewClient(s.socket)
+	s.introduce()
 	if err := s.startRelay(ctx); err != nil {
 		return err
 	}
 	var primaries []string
-	for _, address := range addresses {
+	for _, address := range s.primary.Addrs() {
 		primaries = append(primaries, address.String())
 	}
 	s.sender, err = startSender(s.binary, s.path("sender.log"), SenderOptions{Primaries: primaries, Relay: s.address,
 		CAFile: s.path("ca.pem"), Journal: s.path("journal.jsonl"), Domain: domain, Every: every})
+	return err
+}
+
+// placeSocket chooses a path that a socket can have.
+func (s *stage) placeSocket() (err error) {
+	if s.socket = s.path("admin.sock"); len(s.socket) <= maxSocket {
+		return nil
+	}
+	s.lodging, err = os.MkdirTemp("", "mxkeep-")
+	s.socket = filepath.Join(s.lodging, "admin.sock")
 	return err
 }
 
@@ -90,23 +102,16 @@ func (s *stage) startRelay(ctx context.Context) error {
 	if s.relay, err = start(s.binary, s.path("relay.log"), nil, nil, "serve", "--config", s.path("mxkeep.yaml")); err != nil {
 		return err
 	}
-	return s.until(ctx, "relay that accepts mail", stepLimit, func(view) bool { return s.client.Ready(ctx) == nil })
+	return s.until(ctx, "the relay to accept mail", stepLimit, func(view) bool { return s.client.Ready(ctx) == nil })
 }
 
 // endSender lets the sender end: it makes no more messages and waits until all are taken.
 func (s *stage) endSender(ctx context.Context) error {
 	s.sender.stop()
-	ctx, cancel := context.WithTimeoutCause(ctx, drainLimit, errors.New("the sender has mail that nobody takes"))
-	defer cancel()
-	select {
-	case <-s.sender.ended:
-		return s.sender.err
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
+	return s.until(ctx, "the sender's last messages to be taken", drainLimit, func(view) bool { return s.sender.over() && s.sender.err == nil })
 }
 
-// clear ends what still runs.
+// clear ends what still runs, and takes the socket away.
 func (s *stage) clear() {
 	if s.sender != nil {
 		s.sender.stop()
@@ -117,6 +122,10 @@ func (s *stage) clear() {
 	}
 	if s.primary != nil {
 		_ = s.primary.Close()
+	}
+	_ = os.Remove(s.socket) // a relay that was killed has left it
+	if s.lodging != "" {
+		_ = os.RemoveAll(s.lodging)
 	}
 }
 
@@ -145,33 +154,41 @@ func (s *stage) look(ctx context.Context) view {
 	return v
 }
 
+// numbers is the view for people.
 func (v view) numbers() string {
-	return fmt.Sprintf("%4d made   %4d at the primary   %4d held   %s", v.sender.Written, v.received, v.held, v.relay)
+	relay := "relay: " + v.relay
+	if !v.known {
+		relay = "relay: no answer"
+	}
+	return fmt.Sprintf("%-13s%-20s%-11s%s", fmt.Sprintf("%d written", v.sender.Written), fmt.Sprintf("%d at the primary", v.received),
+		fmt.Sprintf("%d held", v.held), relay)
 }
 
-// until looks until what is expected has come.
+// until looks until what is expected has come. It ends with an error if a
+// process has ended with one, or the relay at all.
 func (s *stage) until(ctx context.Context, expected string, limit time.Duration, come func(view) bool) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("no %s within %s", expected, limit))
+	within, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
-	for !come(s.look(ctx)) {
-		if err := s.relay.dead(); err != nil {
-			return err
+	for {
+		v := s.look(within)
+		switch {
+		case come(v):
+			return nil
+		case s.relay.over() && s.relay.err == nil:
+			return fmt.Errorf("%s has ended", s.relay.name())
+		case s.relay.over():
+			return s.relay.failure()
+		case s.sender != nil && s.sender.over() && s.sender.err != nil:
+			return s.sender.failure()
 		}
 		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
+		case <-within.Done():
+			return fmt.Errorf("waited %s in vain for %s (%s)", limit, expected, strings.Join(strings.Fields(v.numbers()), " "))
 		case <-tick.C:
 		}
 	}
-	return nil
-}
-
-// tell writes one line.
-func (s *stage) tell(event, words string) {
-	at := time.Since(s.began).Round(time.Second)
-	fmt.Fprintf(s.o.Out, "%02d:%02d  %-9s %s\n", int(at.Minutes()), int(at.Seconds())%60, event, smtp.Printable(words))
 }
 
 // unmarked lists those of the duplicates that no line of the relay's ledger calls possible.
@@ -201,5 +218,5 @@ func (s *stage) config() []byte {
 	for _, address := range s.primary.Addrs() {
 		hosts = append(hosts, `"`+address.String()+`"`)
 	}
-	return fmt.Appendf(nil, demoConfig, s.path("data"), s.path("admin.sock"), s.address, domain, strings.Join(hosts, ", "), PrimaryHost, s.path("ca.pem"))
+	return fmt.Appendf(nil, demoConfig, s.path("data"), s.socket, s.address, domain, strings.Join(hosts, ", "), PrimaryHost, s.path("ca.pem"))
 }

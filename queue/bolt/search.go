@@ -1,0 +1,172 @@
+package bolt
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"iter"
+	"time"
+
+	"github.com/mxkeep/mxkeep/queue"
+)
+
+// Ledger lists lines in the order in which they were written: first those that
+// are filed, then those that are still in a generation. It ends with the last
+// line that had a number when it began: of what comes later it would have gaps.
+func (s *Store) Ledger(ctx context.Context, f queue.LedgerFilter) iter.Seq2[queue.Entry, error] {
+	return func(yield func(queue.Entry, error) bool) {
+		r := ledgerReader{store: s, end: s.seq.Load(), wanted: newSieve(f)}
+		r.each = func(p pair) bool {
+			e, err := decodeEntry(p.key, p.value)
+			if err == nil && !f.Match(e) {
+				return true
+			}
+			r.left = !yield(e, err) || err != nil && !errors.Is(err, queue.ErrDamaged)
+			return !r.left
+		}
+		for {
+			layout := s.layout.Load() // before it is seen what is filed: a generation may go right after
+			err := r.filed(ctx)
+			if err == nil && !r.left {
+				err = r.unfiled(ctx, layout)
+			}
+			switch {
+			case err == nil:
+				return
+			case !errors.Is(err, errMoved): // what was in a generation is filed by now
+				yield(queue.Entry{}, err)
+				return
+			}
+		}
+	}
+}
+
+// ledgerReader reads ledger lines once and in order, wherever they are.
+type ledgerReader struct {
+	store  *Store
+	after  uint64 // all up to this one have been read
+	end    uint64
+	wanted sieve
+	each   func(pair) bool
+	left   bool // each wants no more
+}
+
+// filed reads what is in ledger files.
+func (r *ledgerReader) filed(ctx context.Context) error {
+	if _, err := r.store.all(); err != nil {
+		return err
+	}
+	files, end := r.store.ledger.row()
+	end = min(end, r.end)
+	for _, f := range files {
+		if f.day.Add(48 * time.Hour).Before(r.wanted.since) { // nothing is filed before it happens
+			continue
+		}
+		if goOn, err := f.lines(ctx, r.after, end, r.wanted.mayMatch, r.each); err != nil || !goOn {
+			return err
+		}
+	}
+	r.after = max(r.after, end)
+	return nil
+}
+
+// unfiled reads what is in generations. errMoved: some of it may be filed meanwhile.
+func (r *ledgerReader) unfiled(ctx context.Context, layout uint64) error {
+	for p, err := range r.store.part(ctx, layout, [][]byte{bucketLedger}, sequenceKey(r.after), sequenceKey(r.end+1)) {
+		if err != nil {
+			return err
+		}
+		r.after = sequenceOf(p.key)
+		if r.wanted.mayMatch(p.value) && !r.each(p) {
+			return nil
+		}
+	}
+	return nil
+}
+
+// sieve tells lines apart without decoding them: that costs ten times as much.
+type sieve struct {
+	contains     [][]byte // all of them
+	events       [][]byte // one of them
+	folded       []byte   // in lower case
+	since, until time.Time
+}
+
+func newSieve(f queue.LedgerFilter) sieve {
+	w := sieve{since: f.Since, until: f.Until, folded: bytes.ToLower(quoted(f.Address))}
+	for _, text := range []string{string(f.ID), f.MessageID, f.RemoteSession} {
+		if text != "" {
+			w.contains = append(w.contains, quoted(text))
+		}
+	}
+	for _, event := range f.Events {
+		w.events = append(w.events, quoted(string(event)))
+	}
+	return w
+}
+
+// quoted is the text as it stands in JSON, without the quotation marks.
+func quoted(text string) []byte {
+	body, err := json.Marshal(text)
+	if err != nil {
+		panic(err) // a string can be written
+	}
+	return body[1 : len(body)-1]
+}
+
+// mayMatch reports whether the record could be one that the filter matches. If
+// not, it is not.
+func (w sieve) mayMatch(record []byte) bool {
+	for _, text := range w.contains {
+		if !bytes.Contains(record, text) {
+			return false
+		}
+	}
+	if len(w.folded) > 0 && !containsFolded(record, w.folded) {
+		return false
+	}
+	if !w.since.IsZero() || !w.until.IsZero() {
+		if at, ok := timeOf(record); ok && (at.Before(w.since) || !w.until.IsZero() && !at.Before(w.until)) {
+			return false
+		}
+	}
+	for _, event := range w.events {
+		if bytes.Contains(record, event) {
+			return true
+		}
+	}
+	return len(w.events) == 0
+}
+
+// lineStart is how encodeEntry begins, before the time.
+const lineStart = `{"seq":0,"at":"`
+
+// timeOf reads the time of a line that is written as encodeEntry does.
+func timeOf(record []byte) (at time.Time, ok bool) {
+	rest, ok := bytes.CutPrefix(record[min(len(record), recordHeader):], []byte(lineStart))
+	text, _, closed := bytes.Cut(rest, []byte(`"`))
+	if !ok || !closed {
+		return time.Time{}, false
+	}
+	at, err := time.Parse(time.RFC3339Nano, string(text))
+	return at, err == nil
+}
+
+// containsFolded reports whether text is in record in any case. It is true as well
+// where letters beyond ASCII stand: some of them are equal to ASCII letters in another case.
+func containsFolded(record, text []byte) bool {
+	first, upper := text[0], bytes.ToUpper(text[:1])[0]
+	if first >= 0x80 {
+		return true
+	}
+	for i, c := range record {
+		if c >= 0x80 && i >= recordHeader {
+			return true
+		}
+		if (c == first || c == upper) && len(record)-i >= len(text) && bytes.EqualFold(record[i:i+len(text)], text) {
+			return true
+		}
+	}
+	return false
+}
