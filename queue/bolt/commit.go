@@ -14,6 +14,10 @@ import (
 // maxBatch bounds the changes of one transaction.
 const maxBatch = 256
 
+// fewChanges is how many must wait, or others get the time to come, too: the
+// syncs of a transaction of few cost more than the changes.
+const fewChanges = 16
+
 // change is one caller's part of a transaction.
 type change struct {
 	// apply either refuses with an error of queue before it has written
@@ -80,10 +84,7 @@ func (g *generation) commitAll() {
 			if !ok {
 				return
 			}
-			if together {
-				runtime.Gosched() // those who have just got their result come back at once
-			}
-			together = g.commitThose(first)
+			together = g.commitThose(first, together)
 			if late == nil {
 				late = time.After(max(0, summaryEvery-time.Since(g.summarized)))
 			}
@@ -94,13 +95,14 @@ func (g *generation) commitAll() {
 	}
 }
 
-// commitThose writes one transaction for all that wait, of whom one is known.
-// It reports whether there were others.
-func (g *generation) commitThose(first *change) (together bool) {
+// commitThose writes one transaction for all that wait, of whom one is known;
+// if others are expected and there are few, it lets them come. It reports
+// whether there were others.
+func (g *generation) commitThose(first *change, expected bool) (together bool) {
 	batch := []*change{first}
 	var next *change
 drain:
-	for len(batch) < maxBatch && !first.alone {
+	for yielded := !expected; len(batch) < maxBatch && !first.alone; {
 		select {
 		case c, ok := <-g.changes:
 			if !ok {
@@ -112,7 +114,11 @@ drain:
 			}
 			batch = append(batch, c)
 		default:
-			break drain
+			if yielded || len(batch) >= fewChanges {
+				break drain
+			}
+			runtime.Gosched() // those who have just got their result may come back at once
+			yielded = true
 		}
 	}
 	g.commitOne(batch)
