@@ -34,6 +34,7 @@ func newEngine(ctx context.Context, s *Server) *engine {
 	e.ReadTimeout = time.Hour                            // conn has its own; 0 would make it fail on QUIT with a command behind it
 	e.EnableSMTPUTF8 = true
 	e.EnableDSN = true
+	e.EnableREQUIRETLS = true // to be understood; conn offers it, as the engine knows nothing of TLS
 	e.ErrorLog = engineLog{s.options.Log}
 	return e
 }
@@ -69,7 +70,7 @@ func (a *adapter) Logout() error { return nil }
 func (a *adapter) Mail(from string, o *gosmtp.MailOptions) error {
 	return a.answer(func() *refusal {
 		return a.session.mail(from, mailParams{size: o.Size, Params: queue.Params{
-			Body: string(o.Body), SMTPUTF8: o.UTF8, Ret: string(o.Return), EnvID: o.EnvelopeID}})
+			Body: string(o.Body), SMTPUTF8: o.UTF8, RequireTLS: o.RequireTLS, Ret: string(o.Return), EnvID: o.EnvelopeID}})
 	})
 }
 

@@ -47,6 +47,7 @@ type conn struct {
 	offered  string    // the name in a command that may be accepted
 	extended bool      // it said EHLO
 	tls      string    // version, "" is plaintext
+	cipher   string    // name of the cipher suite
 	data     bool      // content of DATA comes
 	chunk    int64     // octets of a BDAT chunk that are still to come
 	last     bool      // it is the last one of its message
@@ -205,7 +206,8 @@ func (c *conn) startTLS() error {
 	c.raw.SetDeadline(time.Time{})
 	c.stream = secured
 	c.in.Reset(secured)
-	c.tls = strings.ReplaceAll(tls.VersionName(secured.ConnectionState().Version), " ", "")
+	state := secured.ConnectionState()
+	c.tls, c.cipher = strings.ReplaceAll(tls.VersionName(state.Version), " ", ""), tls.CipherSuiteName(state.CipherSuite)
 	c.hello = "" // RFC 3207 4.2: nothing that was said in plaintext counts
 	return nil
 }
@@ -296,6 +298,9 @@ func (c *conn) welcome(reply []byte) []byte {
 	words := fmt.Appendf(nil, "250-%s\r\n", c.hostname())
 	if c.tls == "" && c.guard.server.options.TLS != nil {
 		words = append(words, "250-STARTTLS\r\n"...)
+	}
+	if c.tls != "" && c.guard.server.options.offersRequireTLS() {
+		words = append(words, "250-REQUIRETLS\r\n"...)
 	}
 	limit := c.guard.server.options.Limits.MessageSize
 	return append(words, bytes.Replace(keywords, fmt.Appendf(nil, "SIZE %d", limit+1), fmt.Appendf(nil, "SIZE %d", limit), 1)...)
@@ -481,5 +486,5 @@ func (c *conn) SetReadDeadline(time.Time) error  { return nil }
 func (c *conn) SetWriteDeadline(time.Time) error { return nil }
 
 func (c *conn) peer() peer {
-	return peer{address: c.address, hello: c.hello, extended: c.extended, tls: c.tls}
+	return peer{address: c.address, hello: c.hello, extended: c.extended, tls: c.tls, cipher: c.cipher}
 }

@@ -73,12 +73,13 @@ func (s *session) refusalOf(err error, size int64) *refusal {
 // accept moves the content into the draft and commits it.
 func (s *session) accept(tx *transaction, draft queue.Draft, r io.Reader) (accepted, *refusal) {
 	head := newHeader()
+	head.by = s.server.options.Hostname
 	size, no := s.spool(tx, draft, r, head)
 	if no == nil {
 		no = s.client.flaw()
 	}
-	if no == nil && head.received > s.server.options.Limits.Received {
-		no = refuse(reasonLoop, 554, smtp.StatusLoop, "the message goes in circles: too many Received fields")
+	if no == nil {
+		no = s.circles(head)
 	}
 	if no != nil {
 		return accepted{}, no
@@ -90,13 +91,24 @@ func (s *session) accept(tx *transaction, draft queue.Draft, r io.Reader) (accep
 	m := accepted{id: draft.ID(), size: size, Acceptance: queue.Acceptance{At: at, Envelope: envelope,
 		MessageID: head.messageID, Lifetime: s.server.options.Lifetime}}
 	m.Trace = trace{hello: p.hello, host: envelope.Origin.Host, address: p.address, by: s.server.options.Hostname,
-		extended: p.extended, utf8: envelope.Params.SMTPUTF8, tls: p.tls != "", id: m.id, rcpt: forwardPaths(envelope), at: at}.field()
+		extended: p.extended, utf8: envelope.Params.SMTPUTF8, tls: p.tls, cipher: p.cipher, id: m.id, rcpt: forwardPaths(envelope), at: at}.field()
 	failpoint.Hit(failpoint.InboundReceived)
 	if err := draft.Commit(s.ctx, m.Acceptance); err != nil {
 		return accepted{}, s.refusalOf(err, size)
 	}
 	failpoint.Hit(failpoint.InboundCommitted)
 	return m, nil
+}
+
+// circles refuses a message that comes back to us, or goes round elsewhere (RFC 5321 6.3).
+func (s *session) circles(head *header) *refusal {
+	switch {
+	case head.own > 0:
+		return refuse(reasonLoop, 554, smtp.StatusLoop, "the message goes in circles: it has been here before")
+	case head.received >= s.server.options.Limits.Received:
+		return refuse(reasonLoop, 554, smtp.StatusLoop, "the message goes in circles: too many Received fields")
+	}
+	return nil
 }
 
 // stride is how much of content comes beyond what was announced, or asked about

@@ -13,7 +13,9 @@ const maxField = 1000
 // header reads the header of a message as it comes. It keeps one field at a
 // time, and of that no more than maxField octets.
 type header struct {
-	received  int
+	by        string // our name; "" looks for no field of ours
+	received  int    // Received fields
+	own       int    // of them, those that we wrote
 	messageID string
 
 	field []byte
@@ -62,6 +64,9 @@ func (h *header) end() {
 	case !ok:
 	case bytes.EqualFold(name, []byte("Received")):
 		h.received++
+		if h.by != "" && stamped(string(value), h.by) {
+			h.own++
+		}
 	case h.messageID == "" && !h.cut && bytes.EqualFold(name, []byte("Message-ID")):
 		h.messageID = messageID(string(value))
 	}

@@ -55,6 +55,8 @@ const (
 	reasonRefusals     = "too_many_refusals"
 	reasonPath         = "bad_path"
 	reasonParameter    = "bad_parameter"
+	reasonPlaintext    = "plaintext"
+	reasonRequireTLS   = "requiretls_unsupported"
 	reasonUTF8         = "smtputf8_needed"
 	reasonSequence     = "bad_sequence"
 	reasonSyntax       = "bad_syntax"

@@ -37,6 +37,11 @@ type Options struct {
 	// ReverseDNS finds the confirmed name of an address, "" if there is none; may be nil.
 	ReverseDNS func(ctx context.Context, address netip.Addr) string
 
+	// RequireTLS reports whether an upstream gives on what REQUIRETLS asks for (RFC 8689); nil: none does.
+	RequireTLS func(upstream string) bool
+	// Secured are the domains, as in Domains, to which mail is taken over TLS only; may be nil.
+	Secured map[string]bool
+
 	TLS       *tls.Config // for STARTTLS, which is not offered if it is nil
 	Limits    Limits
 	Timeouts  Timeouts
@@ -53,7 +58,7 @@ type Limits struct {
 	MessageSize        int64 // octets of content; default 157286400, as Exchange Online says
 	Recipients         int   // of one transaction; default 100 (RFC 5321 4.5.3.1.8)
 	Refusals           int   // refused recipients after which a session ends; default 20
-	Received           int   // Received fields above which a message goes in circles; default 100 (RFC 5321 6.3)
+	Received           int   // Received fields with which a message goes in circles; default 100 (RFC 5321 6.3)
 	Rate               int64 // octets per second that content must reach on average; default 500
 }
 

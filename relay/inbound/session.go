@@ -33,6 +33,7 @@ type peer struct {
 	hello    string
 	extended bool   // EHLO
 	tls      string // version, "" is plaintext
+	cipher   string // name of the cipher suite
 }
 
 // session is the policy of one SMTP session. A nil refusal means that the
@@ -72,6 +73,9 @@ func (s *session) mail(path string, params mailParams) *refusal {
 		return refuse(reasonSequence, 503, smtp.StatusSequence, "a transaction is open already")
 	}
 	if no := s.closed(params.size); no != nil {
+		return no
+	}
+	if no := s.unoffered(params); no != nil {
 		return no
 	}
 	reversePath, err := smtp.UnquotedPath(path)
@@ -131,6 +135,9 @@ func (s *session) recipient(tx *transaction, path smtp.Path, to queue.Recipient)
 	if len(to.ORcpt) > maxORcpt || !printable(to.ORcpt) {
 		return refuse(reasonParameter, 501, smtp.StatusBadArguments, "bad ORCPT")
 	}
+	if no := s.plaintext(path); no != nil {
+		return no
+	}
 	to.ForwardPath = path.String()
 	envelope := &tx.envelope
 	reason, upstream, no := s.admit(envelope.ReversePath, path)
@@ -141,6 +148,9 @@ func (s *session) recipient(tx *transaction, path smtp.Path, to queue.Recipient)
 		return refuse(reasonUpstream, 452, smtp.StatusTooManyRcpt, "this recipient needs a transaction of its own")
 	case len(envelope.Recipients) >= s.server.options.Limits.Recipients: // RFC 5321 4.5.3.1.10: 452, not 552
 		return refuse(reasonRecipients, 452, smtp.StatusTooManyRcpt, "too many recipients")
+	}
+	if no := s.unkept(tx, upstream); no != nil {
+		return no
 	}
 	if no := s.room(upstream, tx.size); no != nil {
 		return no

@@ -22,7 +22,7 @@ func TestSTARTTLS(t *testing.T) {
 		C: STARTTLS now
 		S: 501 5.5.4
 		C: MAIL FROM:<s@far.example> REQUIRETLS
-		S: 504 5.5.4
+		S: 555 5.5.4
 		C: MAIL FROM:<s@far.example> BODY=BINARYMIME
 		S: 504 5.5.4
 		C: MAIL FROM:<s@far.example>
@@ -70,7 +70,7 @@ func TestSTARTTLS(t *testing.T) {
 	if m.Envelope.Origin.TLS != "TLS1.3" {
 		t.Errorf("origin %+v", m.Envelope.Origin)
 	}
-	if trace, _ := r.content(m.ID); !strings.Contains(trace, " with ESMTPS id "+string(m.ID)) {
+	if trace, _ := r.content(m.ID); !strings.Contains(trace, " with ESMTPS id "+string(m.ID)+"\r\n\tfor <a@d.example> tls TLS_AES_128_GCM_SHA256 (TLS1.3);\r\n") {
 		t.Errorf("trace %q", trace)
 	}
 }

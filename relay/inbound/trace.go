@@ -18,7 +18,8 @@ type trace struct {
 	by       string // our name
 	extended bool   // EHLO
 	utf8     bool   // SMTPUTF8
-	tls      bool
+	tls      string // version; "" is plaintext
+	cipher   string // its name in the registry
 	id       queue.ID
 	rcpt     []string // forward-paths
 	at       time.Time
@@ -32,8 +33,15 @@ func (t trace) field() []byte {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Received: from %s (%s %s)\r\n", hostWord(t.hello, true), hostWord(t.host, false), addressWord(t.address))
 	fmt.Fprintf(&b, "\tby %s (mxkeep) with %s id %s", t.by, t.protocol(), t.id)
+	clauses := ""
 	if len(t.rcpt) == 1 && t.writable(t.rcpt[0]) {
-		fmt.Fprintf(&b, "\r\n\tfor <%s>", t.rcpt[0])
+		clauses = " for <" + t.rcpt[0] + ">"
+	}
+	if t.tls != "" { // RFC 8314 4.3; RFC 5321 4.4 wants such clauses behind the others
+		clauses += " tls " + t.cipher + " (" + t.tls + ")"
+	}
+	if clauses != "" {
+		b.WriteString("\r\n\t" + clauses[1:])
 	}
 	fmt.Fprintf(&b, ";\r\n\t%s\r\n", t.at.Format(time.RFC1123Z))
 	return []byte(b.String())
@@ -42,11 +50,11 @@ func (t trace) field() []byte {
 // protocol is the word of the registry (RFC 3848, RFC 6531 4.3).
 func (t trace) protocol() string {
 	switch {
-	case t.utf8 && t.tls:
+	case t.utf8 && t.tls != "":
 		return "UTF8SMTPS"
 	case t.utf8:
 		return "UTF8SMTP"
-	case t.tls && t.extended:
+	case t.tls != "" && t.extended:
 		return "ESMTPS"
 	case t.extended:
 		return "ESMTP"

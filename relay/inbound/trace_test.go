@@ -20,8 +20,8 @@ func TestTrace(t *testing.T) {
 		of   trace
 		want string
 	}{
-		{"the whole form", with(func(t *trace) { t.tls = true }),
-			"from client.example (mail.far.example [192.0.2.1])\n\tby mx2.example (mxkeep) with ESMTPS id 06abcdefghjk\n\tfor <a@d.example>;\n\tThu, 22 Jan 2026 19:30:00 +0000"},
+		{"the whole form", with(func(t *trace) { t.tls, t.cipher = "TLS1.3", "TLS_AES_128_GCM_SHA256" }),
+			"from client.example (mail.far.example [192.0.2.1])\n\tby mx2.example (mxkeep) with ESMTPS id 06abcdefghjk\n\tfor <a@d.example> tls TLS_AES_128_GCM_SHA256 (TLS1.3);\n\tThu, 22 Jan 2026 19:30:00 +0000"},
 		{"IPv6 and no name", with(func(t *trace) { t.address, t.host = netip.MustParseAddr("2001:db8::1"), "" }),
 			"from client.example (unknown [IPv6:2001:db8::1])\n\tby mx2.example (mxkeep) with ESMTP id 06abcdefghjk\n\tfor <a@d.example>;\n\tThu, 22 Jan 2026 19:30:00 +0000"},
 		{"HELO and two recipients", with(func(t *trace) { t.extended, t.rcpt = false, []string{"a@d.example", "b@d.example"} }),
@@ -30,8 +30,10 @@ func TestTrace(t *testing.T) {
 			"from [192.0.2.9] (mail.far.example [192.0.2.1])\n\tby mx2.example (mxkeep) with ESMTP id 06abcdefghjk\n\tfor <a@d.example>;\n\tThu, 22 Jan 2026 19:30:00 +0000"},
 		{"a name that forges an address", with(func(t *trace) { t.hello, t.host = "a([198.51.100.1])", "[198.51.100.1]" }),
 			"from unknown (unknown [192.0.2.1])\n\tby mx2.example (mxkeep) with ESMTP id 06abcdefghjk\n\tfor <a@d.example>;\n\tThu, 22 Jan 2026 19:30:00 +0000"},
-		{"SMTPUTF8", with(func(t *trace) { t.utf8, t.tls, t.rcpt = true, true, []string{"jörg@d.example"} }),
-			"from client.example (mail.far.example [192.0.2.1])\n\tby mx2.example (mxkeep) with UTF8SMTPS id 06abcdefghjk\n\tfor <jörg@d.example>;\n\tThu, 22 Jan 2026 19:30:00 +0000"},
+		{"SMTPUTF8", with(func(t *trace) { t.utf8, t.tls, t.cipher, t.rcpt = true, "TLS1.2", "0xC02F", []string{"jörg@d.example", "a@d.example"} }),
+			"from client.example (mail.far.example [192.0.2.1])\n\tby mx2.example (mxkeep) with UTF8SMTPS id 06abcdefghjk\n\ttls 0xC02F (TLS1.2);\n\tThu, 22 Jan 2026 19:30:00 +0000"},
+		{"SMTPUTF8 and one recipient", with(func(t *trace) { t.utf8, t.rcpt = true, []string{"jörg@d.example"} }),
+			"from client.example (mail.far.example [192.0.2.1])\n\tby mx2.example (mxkeep) with UTF8SMTP id 06abcdefghjk\n\tfor <jörg@d.example>;\n\tThu, 22 Jan 2026 19:30:00 +0000"},
 		{"SMTPUTF8 in plaintext, quoted", with(func(t *trace) { t.utf8, t.rcpt = true, []string{`"a; b"@d.example`} }),
 			"from client.example (mail.far.example [192.0.2.1])\n\tby mx2.example (mxkeep) with UTF8SMTP id 06abcdefghjk;\n\tThu, 22 Jan 2026 19:30:00 +0000"},
 		{"no network", with(func(t *trace) { t.address, t.rcpt = netip.Addr{}, []string{"jörg@d.example"} }),

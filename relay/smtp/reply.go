@@ -89,7 +89,9 @@ var (
 	StatusNeedsSMTPUTF8    = EnhancedStatus{5, 6, 7}
 	StatusInvalidContent   = EnhancedStatus{5, 6, 11} // bare CR or LF, as Exchange Online says it
 	StatusTooManyConns     = EnhancedStatus{4, 7, 0}
+	StatusSecurity         = EnhancedStatus{5, 7, 0}
 	StatusRelayDenied      = EnhancedStatus{5, 7, 1}
 	StatusNeedsEncryption  = EnhancedStatus{5, 7, 10}
+	StatusNoRequireTLS     = EnhancedStatus{5, 7, 30} // RFC 8689 8
 	StatusProtocolMismatch = EnhancedStatus{5, 5, 0}
 )
