@@ -33,6 +33,10 @@ var classNames = []string{"ok", "outage", "throttle", "misconfigured", "temporar
 
 func (c Class) String() string { return name(classNames, int(c)) }
 
+// Ourselves are the words in a Reply that say that what answers, or would, is
+// not the primary but the relay that asks.
+const Ourselves = "this relay itself"
+
 // MarshalText writes the class as its word.
 func (c Class) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
 

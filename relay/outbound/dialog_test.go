@@ -89,8 +89,9 @@ var dialogs = []struct {
 		S: 354 go on
 		S| 250 2.0.0 taken`}, "deferred/message", "outage@data"},
 	{"a reply to MAIL that has not been said", 1, []string{hello("PIPELINING") + "S| 250 ok"}, "deferred/message", "outage@mail"},
+	{"our own name in the greeting", 1, []string{"S: 220 RELAY.example. ESMTP ready"}, "deferred/own", "misconfigured@banner"},
 	{"our own name", 1, []string{`
-		S: 220 relay.example ESMTP ready
+		S: 220 ready
 		C: EHLO relay.example
 		S: 250-RELAY.example Hello
 		S: 250 PIPELINING`}, "deferred/own", "misconfigured@hello"},

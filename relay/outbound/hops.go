@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/mxkeep/mxkeep/health"
+	"github.com/mxkeep/mxkeep/relay/reply"
 )
 
 // nat64 wraps IPv4 addresses (RFC 6052 2.1): what it wraps is what we would reach.
@@ -16,7 +17,8 @@ var nat64 = netip.MustParsePrefix("64:ff9b::/96")
 // hops lists the addresses of all hosts, in the order of the hosts. Within a
 // host, turn says which is the first: if it changes, its addresses share the
 // load and none that is dead is always asked first. failures has an answer for
-// each host without an address.
+// each host without an address, and for each address that is ours: that one is
+// never dialled.
 func (u *Upstream) hops(ctx context.Context, turn uint32) (hops []hop, failures []unresolved) {
 	for _, h := range u.hosts {
 		addresses, err := u.addresses(ctx, h)
@@ -28,15 +30,24 @@ func (u *Upstream) hops(ctx context.Context, turn uint32) (hops []hop, failures 
 		}
 		first := turn % uint32(len(addresses))
 		for _, address := range slices.Concat(addresses[first:], addresses[:first]) {
-			if len(hops) < maxAddresses {
-				hops = append(hops, hop{host: h.name, address: netip.AddrPortFrom(address, h.port)})
+			at := netip.AddrPortFrom(address, h.port)
+			switch {
+			case u.options.Ourselves != nil && u.options.Ourselves(at):
+				failures = append(failures, unresolved{h.name, circular(health.PhaseResolve, "connect", "we listen at "+at.String())})
+			case len(hops) < maxAddresses:
+				hops = append(hops, hop{host: h.name, address: at})
 			}
 		}
 	}
 	return hops, failures
 }
 
-// unresolved is a host without an address.
+// circular is the answer of a host that leads to this relay itself.
+func circular(phase health.Phase, command, how string) answer {
+	return answer{phase: phase, command: command, failure: reply.Ourselves, cause: fmt.Errorf("the host is %s: %s", health.Ourselves, how)}
+}
+
+// unresolved is a host without an address, or with one that is not to be dialled.
 type unresolved struct {
 	host string
 	answer

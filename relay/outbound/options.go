@@ -40,6 +40,13 @@ type Options struct {
 	MaxIdle     time.Duration // that a connection waits for its next message; default 20 seconds
 	Recipients  int           // in one transaction; default and maximum 100
 
+	// Ourselves reports whether this relay listens at an address: mail that went
+	// there would go in circles. Called at each resolution, concurrently; nil: none is ours.
+	Ourselves func(netip.AddrPort) bool
+	// Offers is told at the beginning of each session whether the primary keeps
+	// REQUIRETLS: it offers that, and its name is verified. Called concurrently; may be nil.
+	Offers func(requireTLS bool)
+
 	Resolver Resolver
 	// Dial opens a connection to "ip:port"; default a net.Dialer that uses SourceAddress.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)

@@ -88,6 +88,9 @@ func (s *session) begin() answer {
 	if !a.ok() {
 		return a
 	}
+	if s.ours(a) {
+		return circular(health.PhaseBanner, "greeting", "it greets with our own name, "+s.options.Hello)
+	}
 	s.id = reply.BannerSession(a.reply.Text())
 	if a = s.hello(); !a.ok() || s.options.TLS.Policy == TLSNone {
 		return a
@@ -101,7 +104,18 @@ func (s *session) begin() answer {
 	if a = s.secure(); !a.ok() {
 		return a
 	}
-	return s.hello() // RFC 3207 4.2: what was offered before does not count
+	a = s.hello() // RFC 3207 4.2: what was offered before does not count
+	if a.ok() && s.options.Offers != nil {
+		s.options.Offers(s.requireTLS && s.verified)
+	}
+	return a
+}
+
+// ours reports whether a greeting begins with our own name, as RFC 5321 4.2 and
+// 4.1.1.1 want a server to begin: mail to ourselves would go in circles.
+func (s *session) ours(a answer) bool {
+	name, _, _ := strings.Cut(a.reply.Lines[0], " ")
+	return strings.EqualFold(strings.TrimSuffix(name, "."), s.options.Hello)
 }
 
 // hello says EHLO. There is no HELO: a primary without extensions cannot take
@@ -111,9 +125,8 @@ func (s *session) hello() answer {
 	if !a.ok() {
 		return a
 	}
-	// RFC 5321 4.1.1.1: its name comes first. Mail to ourselves would go in circles.
-	if name, _, _ := strings.Cut(a.reply.Lines[0], " "); strings.EqualFold(name, s.options.Hello) {
-		return answer{phase: health.PhaseHello, command: "EHLO", failure: reply.Ourselves, cause: errors.New("it answers with our own name, " + s.options.Hello)}
+	if s.ours(a) {
+		return circular(health.PhaseHello, "EHLO", "it answers with our own name, "+s.options.Hello)
 	}
 	s.extensions = parseExtensions(a.reply.Lines)
 	return a
