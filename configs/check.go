@@ -98,6 +98,7 @@ func (c *Config) checkDomains(say report) {
 
 func (c *Config) checkInbound(say report) {
 	checkPair(c.Inbound.Certificate, c.Inbound.Key, say, "inbound")
+	c.checkACME(say)
 	seen := map[string]bool{}
 	listen := func(path, address string) {
 		if seen[address] && !strings.HasSuffix(address, ":0") {
@@ -109,6 +110,23 @@ func (c *Config) checkInbound(say report) {
 		listen(fmt.Sprintf("inbound.listen[%d]", i), address)
 	}
 	listen("http.listen", c.HTTP.Listen)
+	if c.Inbound.ACME.Directory != "" {
+		listen("inbound.acme.listen", c.Inbound.ACME.Address())
+	}
+}
+
+// checkACME finds what an account needs, and settings without one.
+func (c *Config) checkACME(say report) {
+	a := c.Inbound.ACME
+	switch {
+	case a.Directory == "" && (a.Email != "" || a.Listen != "" || a.CA != ""):
+		say("inbound.acme.directory", "it is missing", "Write directory: and the URL of a certificate authority, or take acme out")
+	case a.Directory == "":
+	case c.Inbound.Certificate != "":
+		say("inbound.acme.directory", "there is a certificate already, from files", "Take out certificate and key, or acme")
+	case a.Email == "":
+		say("inbound.acme.email", "it is missing", "Write email: and an address where the certificate authority reaches you")
+	}
 }
 
 func (c *Config) checkQueue(say report) {

@@ -24,6 +24,7 @@ type Config struct {
 	Hostname  string // ours, for greeting, EHLO and Received
 	Data      string // folder of what has to last
 	Socket    string // of the operators' commands
+	User      string // to become once the ports are open; "" changes nobody
 	HTTP      HTTP
 	Log       Log
 	Inbound   Inbound
@@ -46,10 +47,37 @@ type Log struct {
 type Inbound struct {
 	Listen           []string // "ip:port"; without an IP all of ours
 	Certificate, Key string   // files; "" is a self-signed one, made and kept
-	MinFree          int64    // bytes of the disk below which nothing is accepted
+	ACME             ACME
+	MinFree          int64 // bytes of the disk below which nothing is accepted
 	Limits           Limits
 	Timeouts         InboundTimeouts
 	Returning        Returning
+}
+
+// The challenges of ACME.
+const (
+	ChallengeHTTP = "http-01"
+	ChallengeTLS  = "tls-alpn-01"
+)
+
+// ACME says who issues our certificate (RFC 8555).
+type ACME struct {
+	Directory string // URL; "" is nobody
+	Email     string // of the account
+	Challenge string
+	Listen    string // where the challenge is answered; "" is the port that the challenge wants
+	CA        string // file of certificates to trust for the directory; "" are the system's
+}
+
+// Address is where the challenge is answered.
+func (a ACME) Address() string {
+	switch {
+	case a.Listen != "":
+		return a.Listen
+	case a.Challenge == ChallengeTLS:
+		return ":443"
+	}
+	return ":80"
 }
 
 // Limits bound what clients may use.
@@ -59,7 +87,7 @@ type Limits struct {
 	MessageSize        int64 // bytes
 	Recipients         int   // of one transaction
 	Refusals           int   // refused recipients after which a session ends
-	Received           int   // Received fields above which a message goes in circles
+	Received           int   // Received fields with which a message goes in circles
 	Rate               int64 // bytes per second that content must reach on average
 }
 
@@ -87,6 +115,7 @@ type Domain struct {
 	Name       string
 	Upstream   string // its name; the only one if not given
 	Recipients string // file of those that exist; "" means that all do
+	TLS        string // TLSRequired: no mail in plaintext; "" is TLSOpportunistic
 }
 
 // Upstream is a primary that mail is delivered to.
@@ -196,6 +225,7 @@ func Default() Config {
 		Inbound: Inbound{
 			Listen:  []string{":25"},
 			MinFree: 512 << 20,
+			ACME:    ACME{Challenge: ChallengeHTTP},
 			Limits: Limits{Sessions: 500, SessionsPerAddress: 50, Recipients: 100, Refusals: 20, Received: 100, Rate: 500,
 				MessageSize: 150 << 20}, // what Exchange Online says: nothing it takes is refused here, and nothing more is kept
 			Timeouts: InboundTimeouts{Greeting: time.Second, Command: 5 * time.Minute, Handshake: 30 * time.Second, Idle: 3 * time.Minute,

@@ -18,6 +18,7 @@ func (c *Config) fields(fresh defaults) []field {
 		domain, domains, upstream, upstreams,
 		file("data", &c.Data),
 		file("socket", &c.Socket),
+		scalar("user", &c.User, text("the name of a user", "mxkeep"), optional(userName)),
 		section("http", scalar("listen", &c.HTTP.Listen, text("an address to listen at", "127.0.0.1:8025"), optional(listenAddress))),
 		section("log",
 			choice("level", &c.Log.Level, "debug", "info", "warn", "error"),
@@ -37,6 +38,7 @@ func (i *Inbound) fields() []field {
 		list("listen", &i.Listen, text("an address to listen at", `":25"`), listenAddress),
 		file("certificate", &i.Certificate),
 		file("key", &i.Key),
+		section("acme", i.ACME.fields()...),
 		size("min_free", &i.MinFree, 1, 1<<50),
 		section("limits",
 			number("sessions", &l.Sessions, 1, large),
@@ -61,11 +63,22 @@ func (i *Inbound) fields() []field {
 	}
 }
 
+func (a *ACME) fields() []field {
+	return []field{
+		scalar("directory", &a.Directory, text("the URL of a directory", "https://acme-v02.api.letsencrypt.org/directory"), optional(secureURL)),
+		scalar("email", &a.Email, text("an address", "postmaster@corp.example"), optional(mailbox)),
+		choice("challenge", &a.Challenge, ChallengeHTTP, ChallengeTLS),
+		scalar("listen", &a.Listen, text("an address to listen at", `":80"`), optional(listenAddress)),
+		file("ca", &a.CA),
+	}
+}
+
 func (d *Domain) fields() []field {
 	return []field{
 		scalar("name", &d.Name, name("a domain", "corp.example"), optional(domainName)),
 		scalar("upstream", &d.Upstream, text("the name of an upstream", "primary"), anything),
 		file("recipients", &d.Recipients),
+		scalar("tls", &d.TLS, text("one of required, opportunistic", TLSRequired), optional(domainTLS)),
 	}
 }
 

@@ -15,7 +15,8 @@ type named struct {
 
 // files are those that have to be there.
 func (c *Config) files() []named {
-	all := []named{{"inbound.certificate", &c.Inbound.Certificate, false}, {"inbound.key", &c.Inbound.Key, true}}
+	all := []named{{"inbound.certificate", &c.Inbound.Certificate, false}, {"inbound.key", &c.Inbound.Key, true},
+		{"inbound.acme.ca", &c.Inbound.ACME.CA, false}}
 	for i := range c.Domains {
 		all = append(all, named{fmt.Sprintf("domains[%d].recipients", i), &c.Domains[i].Recipients, false})
 	}

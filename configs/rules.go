@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -71,6 +73,31 @@ func splitHost(s string) (host string, port int, ok bool) {
 	}
 	port, err = strconv.Atoi(text)
 	return host, port, err == nil && port > 0 && port < 1<<16
+}
+
+// userName is one that the system may have; whether it does is seen at the start.
+func userName(s string) verdict {
+	if !isASCII(s) || strings.ContainsFunc(s, func(r rune) bool { return notInLabel(r) && r != '.' && r != '$' }) || s[0] == '-' {
+		return verdict{fmt.Sprintf("%q is not the name of a user", s), "Write it like mxkeep"}
+	}
+	return verdict{}
+}
+
+// domainTLS is what a domain asks of those who send to it.
+func domainTLS(s string) verdict {
+	words := []string{TLSRequired, TLSOpportunistic}
+	if slices.Contains(words, s) {
+		return verdict{}
+	}
+	return verdict{fmt.Sprintf("%q is not one of %s", s, strings.Join(words, ", ")), "Take " + meant(s, words, "one of them")}
+}
+
+// secureURL is one that nobody on the way can change.
+func secureURL(s string) verdict {
+	if u, err := url.Parse(s); err != nil || u.Scheme != "https" || u.Host == "" {
+		return verdict{fmt.Sprintf("%q is not a secure URL", s), "Write it like https://acme-v02.api.letsencrypt.org/directory"}
+	}
+	return verdict{}
 }
 
 // listenAddress is a port, with or without an IP address before it. Port 0 is any that is free.
