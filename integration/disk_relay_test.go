@@ -79,7 +79,7 @@ func startDiskRelay(t testing.TB, base, data, upstream string, s diskSettings) *
 	if err := os.WriteFile(config, fmt.Appendf(nil, diskConfig, data, r.socket, s.minFree, s.inbound, upstream, s.queue), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	r.cmd = exec.Command(binary, "serve", "--config", config)
+	r.cmd = exec.Command(binary, "serve", "--allow-root", "--config", config)
 	stderr, err := r.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -71,7 +71,7 @@ func serve(t testing.TB, folder, config string) *daemon {
 		t.Fatal(err)
 	}
 	defer log.Close()
-	d := &daemon{t: t, folder: folder, cmd: exec.Command(binary, "serve", "--config", path), client: admin.NewClient(filepath.Join(folder, "admin.sock"))}
+	d := &daemon{t: t, folder: folder, cmd: exec.Command(binary, "serve", "--allow-root", "--config", path), client: admin.NewClient(filepath.Join(folder, "admin.sock"))}
 	d.cmd.Stderr = log
 	if err := d.cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -164,7 +164,7 @@ func (o *ordeal) start(env ...string) *life {
 		o.t.Fatal(err)
 	}
 	defer log.Close()
-	l.cmd = exec.Command(o.binary, "serve", "--config", filepath.Join(o.folder, "mxkeep.yaml"))
+	l.cmd = exec.Command(o.binary, "serve", "--allow-root", "--config", filepath.Join(o.folder, "mxkeep.yaml"))
 	l.cmd.Env = append(append(os.Environ(), o.env...), env...)
 	l.cmd.Stderr = log
 	if err := l.cmd.Start(); err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 
+	"github.com/mxkeep/mxkeep/configs"
 	"github.com/mxkeep/mxkeep/health"
 	"github.com/mxkeep/mxkeep/relay/admin"
 	"github.com/mxkeep/mxkeep/relay/inbound"
@@ -15,17 +16,18 @@ import (
 // intake is the SMTP server with its pause.
 type intake struct {
 	*inbound.Server
-	pauses pauses
+	pauses      pauses
+	certificate func() admin.Certificate
 }
 
 // openIntake makes the SMTP server.
 func (r *Relay) openIntake() error {
 	o := inboundOptions(r.config, r.log)
-	certificate, err := r.certificate()
+	secured, certificate, err := r.certificate()
 	if err != nil {
 		return err
 	}
-	o.TLS = certificate.Config()
+	o.TLS, o.RequireTLS = secured, r.requiresTLS
 	o.Store, o.State, o.Observe, o.ReverseDNS = r.store, r.stateOf, r.observe, r.reverse
 	if o.Known, err = r.known(); err != nil {
 		return err
@@ -34,19 +36,11 @@ func (r *Relay) openIntake() error {
 	if err != nil {
 		return err
 	}
-	r.intake = &intake{server, pauses{file: r.state, key: "intake"}}
+	r.intake = &intake{server, pauses{file: r.state, key: "intake"}, certificate}
 	if pause, ok := r.intake.pauses.load(r.log); ok {
 		server.Pause(inbound.Pause(pause))
 	}
 	return nil
-}
-
-// certificate is the one that is configured, or one that we make ourselves and keep.
-func (r *Relay) certificate() (*inbound.Certificate, error) {
-	if c := r.config.Inbound; c.Certificate != "" {
-		return inbound.NewCertificate(c.Certificate, c.Key, r.log)
-	}
-	return inbound.SelfSigned(r.config.Data, r.config.Hostname, r.log)
 }
 
 // known reads the lists of recipients. Without any, everybody is known.
@@ -81,6 +75,16 @@ func (r *Relay) stateOf(upstream string) health.State {
 	return health.Degraded
 }
 
+// requiresTLS reports whether an upstream keeps REQUIRETLS.
+func (r *Relay) requiresTLS(upstream string) bool {
+	for _, p := range r.primaries {
+		if p.name == upstream {
+			return p.config.TLS.Policy == configs.TLSRequired && p.promise.holds()
+		}
+	}
+	return false
+}
+
 // observe hands a signal to the monitor of its upstream.
 func (r *Relay) observe(s health.Signal) {
 	for _, p := range r.primaries {
@@ -104,7 +108,7 @@ func (i *intake) shown() admin.Inbound {
 	return admin.Inbound{
 		Stats: func() admin.InboundStats {
 			s := i.Stats()
-			return admin.InboundStats{Sessions: s.Sessions, Accepted: s.Accepted, Refused: s.Refused, Refusing: s.Refusing, Full: s.Full, Paused: admin.Pause(s.Paused)}
+			return admin.InboundStats{Sessions: s.Sessions, Accepted: s.Accepted, Refused: s.Refused, Refusing: s.Refusing, Full: s.Full, Paused: admin.Pause(s.Paused), Certificate: i.certificate()}
 		},
 		Pause: func(pause admin.Pause) error {
 			if err := i.pauses.save(pause); err != nil {

@@ -26,6 +26,7 @@ type primary struct {
 	prober     *probe.Prober
 	dispatcher *outbound.Dispatcher
 	pauses     pauses
+	promise    *promise
 	log        *slog.Logger
 }
 
@@ -43,10 +44,12 @@ type remembered struct {
 func (r *Relay) newPrimary(c configs.Upstream) (*primary, error) {
 	p := &primary{name: c.Name, domains: r.config.DomainsOf(c.Name), config: c, recipient: r.config.ProbeRecipient(c), log: r.log,
 		pauses: pauses{file: r.state, key: "deliveries to " + c.Name}}
+	p.promise = newPromise(r.state, c.Name, r.log)
 	options, err := upstreamOptions(r.config, c, r.resolver)
 	if err != nil {
 		return nil, err
 	}
+	options.Ourselves, options.Offers = r.ourselves, p.promise.note
 	if p.upstream, err = outbound.NewUpstream(options); err != nil {
 		return nil, err
 	}

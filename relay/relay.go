@@ -19,6 +19,9 @@
 //	queue.stranded    there is mail for an upstream that is no longer configured
 //	upstreams.unsaved, upstreams.forgotten
 //	                  the names of upstreams could not be written, or read
+//	requiretls.unsaved, requiretls.forgotten
+//	                  whether a primary keeps REQUIRETLS could not be written, or read
+//	relay.stuck       a part did not answer, so the watchdog is not fed
 package relay
 
 import (
@@ -28,12 +31,14 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/mxkeep/mxkeep/configs"
 	"github.com/mxkeep/mxkeep/queue/bolt"
+	"github.com/mxkeep/mxkeep/relay/acme"
 	"github.com/mxkeep/mxkeep/relay/admin"
 	"github.com/mxkeep/mxkeep/relay/dns"
 	"github.com/mxkeep/mxkeep/relay/state"
@@ -47,6 +52,10 @@ type Options struct {
 	Version string
 	Manager string       // socket of the service manager, as NOTIFY_SOCKET names it; "" is none
 	Log     *slog.Logger // default: nothing is logged
+	// Watchdog is how often the service manager wants to hear that we live; 0 is never.
+	Watchdog time.Duration
+	// Sockets are ports that are open already. Open takes them, also if it fails.
+	Sockets Sockets
 	// Check reads a file of the store in a process of its own, see bolt.Options; nil is no check.
 	Check func(ctx context.Context, path string) error
 }
@@ -58,6 +67,8 @@ type Relay struct {
 	version string
 	check   func(ctx context.Context, path string) error
 	manager manager
+	every   time.Duration // of the watchdog
+	sockets Sockets       // until they have become listeners
 
 	state     *state.File
 	store     *bolt.Store
@@ -68,6 +79,8 @@ type Relay struct {
 	listeners []net.Listener // of SMTP
 	control   net.Listener
 	web       net.Listener // for /healthz and /readyz; nil if there is none
+	challenge net.Listener // where a certificate authority asks; nil if there is none
+	keeper    *acme.Keeper // of the certificate; nil if there is no authority
 
 	running atomic.Bool
 }
@@ -75,11 +88,15 @@ type Relay struct {
 // Open opens files and ports, all or none. Nobody is answered before Run.
 // Close what was opened if Run is not called.
 func Open(o Options) (*Relay, error) {
-	r := &Relay{config: o.Config, log: o.Log, version: o.Version, check: o.Check, manager: manager(o.Manager)}
+	r := &Relay{config: o.Config, log: o.Log, version: o.Version, check: o.Check, manager: manager(o.Manager), every: o.Watchdog, sockets: o.Sockets}
 	if r.log == nil {
 		r.log = slog.New(slog.DiscardHandler)
 	}
-	for _, part := range []func() error{r.openFiles, r.openPrimaries, r.openIntake, r.listen} {
+	steps := []func() error{r.openFiles, r.openPrimaries, r.bind, r.openIntake, r.listen}
+	if r.config.User != "" { // ports need root, and files must not be made by it
+		steps = slices.Concat([]func() error{r.bind, r.become}, steps[:2], steps[3:])
+	}
+	for _, part := range steps {
 		if err := part(); err != nil {
 			return nil, errors.Join(err, r.Close())
 		}
@@ -117,23 +134,10 @@ func (r *Relay) openPrimaries() error {
 	return nil
 }
 
-// listen opens the ports, and makes the admin server, which shows what there is.
-func (r *Relay) listen() error {
-	for _, address := range r.config.Inbound.Listen {
-		l, err := net.Listen("tcp", address)
-		if err != nil {
-			return fmt.Errorf("SMTP: %w", err)
-		}
-		r.listeners = append(r.listeners, l)
-	}
-	var err error
+// listen opens the control socket, and makes the admin server, which shows what there is.
+func (r *Relay) listen() (err error) {
 	if r.control, err = admin.Listen(r.config.Socket); err != nil {
 		return err
-	}
-	if r.config.HTTP.Listen != "" {
-		if r.web, err = net.Listen("tcp", r.config.HTTP.Listen); err != nil {
-			return fmt.Errorf("HTTP: %w", err)
-		}
 	}
 	upstreams := []admin.Upstream{}
 	for _, p := range r.primaries {
@@ -200,6 +204,12 @@ func (r *Relay) startMail(ctx context.Context, mail *parts) {
 		}
 	})
 	mail.run("purge", func() error { return r.purge(ctx) })
+	if r.keeper != nil {
+		mail.run("certificate", func() error { r.keeper.Run(ctx); return nil })
+	}
+	if r.every > 0 {
+		mail.run("watchdog", func() error { r.watchdog(ctx, r.every); return nil })
+	}
 }
 
 // startWatching starts what watches and steers.
@@ -245,13 +255,17 @@ func (r *Relay) addresses() (all []string) {
 // Close closes files and ports. Run does it by itself.
 func (r *Relay) Close() error {
 	var all []error
-	for _, l := range append(append([]net.Listener(nil), r.listeners...), r.control, r.web) {
+	_ = r.sockets.Close() // there are none once they have become listeners
+	for _, l := range append(append([]net.Listener(nil), r.listeners...), r.control, r.web, r.challenge) {
 		if l != nil {
 			_ = l.Close() // whoever served it has closed it
 		}
 	}
 	for _, p := range r.primaries {
 		p.upstream.Close()
+	}
+	if r.keeper != nil {
+		r.keeper.Close()
 	}
 	if r.store != nil {
 		all = append(all, r.store.Close())

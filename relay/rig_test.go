@@ -167,8 +167,14 @@ type running struct {
 // run opens a relay and waits until it accepts mail.
 func run(t *testing.T, c configs.Config) *running {
 	t.Helper()
+	return runOn(t, c, Sockets{})
+}
+
+// runOn is run, on ports that are open already.
+func runOn(t *testing.T, c configs.Config, sockets Sockets) *running {
+	t.Helper()
 	log := newEvents()
-	relay, err := Open(Options{Config: c, Version: "0.1.0", Log: log.log()})
+	relay, err := Open(Options{Config: c, Version: "0.1.0", Log: log.log(), Sockets: sockets})
 	if err != nil {
 		t.Fatal(err)
 	}

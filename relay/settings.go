@@ -2,10 +2,8 @@ package relay
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"log/slog"
-	"os"
 
 	"github.com/mxkeep/mxkeep/configs"
 	"github.com/mxkeep/mxkeep/queue"
@@ -58,15 +56,9 @@ func tlsOptions(t configs.TLS) (outbound.TLS, error) {
 	case configs.TLSNone:
 		o.Policy = outbound.TLSNone
 	}
-	if t.CA != "" {
-		text, err := os.ReadFile(t.CA)
-		if err != nil {
-			return o, err
-		}
-		o.Roots = x509.NewCertPool()
-		if !o.Roots.AppendCertsFromPEM(text) {
-			return o, fmt.Errorf("%s has no certificate", t.CA)
-		}
+	var err error
+	if o.Roots, err = readRoots(t.CA); err != nil {
+		return o, err
 	}
 	if t.Certificate != "" {
 		certificate, err := tls.LoadX509KeyPair(t.Certificate, t.Key)
@@ -85,11 +77,11 @@ func dispatcherOptions(c configs.Config, p *primary, store outbound.Store, log *
 }
 
 func inboundOptions(c configs.Config, log *slog.Logger) inbound.Options {
-	o := inbound.Options{Hostname: c.Hostname, Domains: map[string]string{}, Hints: map[string]string{},
+	o := inbound.Options{Hostname: c.Hostname, Domains: map[string]string{}, Hints: map[string]string{}, Secured: map[string]bool{},
 		Limits: inbound.Limits(c.Inbound.Limits), Timeouts: inbound.Timeouts(c.Inbound.Timeouts), Returning: inbound.Returning(c.Inbound.Returning),
 		Lifetime: c.Queue.Lifetime, MinFree: c.Inbound.MinFree, Log: log}
 	for _, d := range c.Domains {
-		o.Domains[d.Name] = d.Upstream
+		o.Domains[d.Name], o.Secured[d.Name] = d.Upstream, d.TLS == configs.TLSRequired
 	}
 	for _, u := range c.Upstreams {
 		o.Hints[u.Name] = u.Hosts[0]

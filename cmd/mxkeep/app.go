@@ -17,6 +17,7 @@ type app struct {
 	in        io.Reader
 	out, errs io.Writer
 	env       func(string) string
+	root      bool       // whether the system lets us do everything
 	dial      admin.Dial // nil: the control socket is a Unix socket
 	now       time.Time  // of the start: ages are relative to it
 	screen    screen

@@ -72,12 +72,20 @@ func newConfigValidate(a *app) *cobra.Command {
 
 func newConfigExample(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use:     "example",
-		Short:   "Print a configuration file in which every key is explained",
-		Example: "  mxkeep config example > /etc/mxkeep/mxkeep.yaml",
-		Args:    cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
+		Use:   "example [systemd | socket]",
+		Short: "Print a configuration file with every key, or a unit of systemd",
+		Long: "Prints a configuration file in which every key is explained. With systemd it is the unit of the service that is\n" +
+			"printed, and with socket the unit that opens its ports: see mxkeep help service.",
+		Example: "  mxkeep config example > /etc/mxkeep/mxkeep.yaml\n" +
+			"  mxkeep config example systemd > /etc/systemd/system/mxkeep.service\n" +
+			"  mxkeep config example socket > /etc/systemd/system/mxkeep.socket",
+		Args:      cobra.MatchAll(cobra.MaximumNArgs(1), cobra.OnlyValidArgs),
+		ValidArgs: []string{"systemd", "socket"},
+		RunE: func(_ *cobra.Command, args []string) error {
 			text := configs.Example()
+			if len(args) > 0 {
+				text = configs.Unit(args[0])
+			}
 			return a.document(exampleDocument{"mxkeep.config.example/1", string(text)}, func(w io.Writer) { _, _ = w.Write(text) })
 		},
 	}

@@ -65,10 +65,11 @@ var problems = []problem{
 	{"E2101", "config_invalid", exitConfig, "Compare with: mxkeep config example"},
 	{"E2201", "start_failed", exitFailed, "Mend what the message names and start it again; no mail was accepted or touched"},
 	{"E2202", "port_in_use", exitFailed, "See who listens there: ss -ltnp; stop that, or change inbound.listen or http.listen"},
-	{"E2203", "port_not_allowed", exitFailed, "Ports below 1024 need the capability CAP_NET_BIND_SERVICE, which the service unit gives; or choose a higher port"},
+	{"E2203", "port_not_allowed", exitFailed, "Ports below 1024 need the capability CAP_NET_BIND_SERVICE, which the unit of mxkeep config example systemd gives; or choose a higher port"},
 	{"E2204", "address_not_ours", exitFailed, "Choose an address of this machine in inbound.listen and http.listen: ip -brief address"},
 	{"E2205", "already_running", exitFailed, "Another relay has this data folder or this socket: systemctl status mxkeep"},
 	{"E2206", codeDiskFailed, exitDisk, "See whether the disk is full or broken: df -h, dmesg. A start shows what was kept; senders try the rest again"},
+	{"E2207", "root_refused", exitUsage, "Start it as a user of its own, as the unit of mxkeep config example systemd does; or write user: in the configuration, or say --allow-root"},
 	{"E2301", "demo_failed", exitFailed, "The ends of the logs are above, if there are any; to keep everything: mxkeep demo --keep DIR"},
 }
 

@@ -1,12 +1,16 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"io"
 	"log/slog"
 	"net"
+	"os"
+	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/mxkeep/mxkeep/configs"
 	"github.com/mxkeep/mxkeep/queue/bolt"
@@ -17,36 +21,66 @@ import (
 )
 
 func newServe(a *app) *cobra.Command {
-	return &cobra.Command{
+	var allowRoot bool
+	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the relay until it is told to stop (SIGTERM or SIGINT)",
 		Long: "Runs the relay in the foreground and logs to standard error. When it is told to stop, it lets mail that is\n" +
 			"being received or delivered come to its end first; told a second time, it ends at once, and no accepted mail\n" +
-			"is lost. A service manager that sets NOTIFY_SOCKET is told when mail is accepted (Type=notify).\n\n" +
+			"is lost. A service manager that sets NOTIFY_SOCKET is told when mail is accepted (Type=notify), and one that\n" +
+			"hands over open sockets (LISTEN_FDS) is obeyed: see mxkeep help service.\n\n" +
+			"It does not run as root unless told by --allow-root, or by the key user whom to become: a fault in a server\n" +
+			"on the Internet should not be one of the whole machine.\n\n" +
 			"If the disk fails, senders that wait are told to try again, nothing more is accepted, and the relay ends with\n" +
 			"exit code 74. It may be started again at once, as a service manager does: only that shows what was kept.",
 		Example: "  mxkeep serve --config /etc/mxkeep/mxkeep.yaml",
 		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			file := a.configFile()
-			if file == "" {
-				return usage("no configuration file: say --config FILE, or set MXKEEP_CONFIG")
-			}
-			config, err := configs.Load(file)
-			if err != nil {
-				return err
-			}
-			r, err := relay.Open(relay.Options{Config: config, Version: version, Manager: a.env("NOTIFY_SOCKET"), Log: newLog(a.errs, config.Log), Check: checkFile})
-			if err != nil {
-				return failure{whyNotStarted(err), "the relay cannot start: " + err.Error()}
-			}
-			err = r.Run(cmd.Context())
-			if diskFailed(err) {
-				return failure{codeDiskFailed, err.Error()}
-			}
-			return err
-		},
+		RunE:    func(cmd *cobra.Command, _ []string) error { return a.serve(cmd.Context(), allowRoot) },
 	}
+	cmd.Flags().BoolVar(&allowRoot, "allow-root", false, "run as root, as in a container that has no other user")
+	return cmd
+}
+
+// serve runs the relay until ctx ends.
+func (a *app) serve(ctx context.Context, allowRoot bool) error {
+	file := a.configFile()
+	if file == "" {
+		return usage("no configuration file: say --config FILE, or set MXKEEP_CONFIG")
+	}
+	config, err := configs.Load(file)
+	if err != nil {
+		return err
+	}
+	if a.root && !allowRoot && config.User == "" {
+		return failure{"root_refused", "the relay does not run as root"}
+	}
+	sockets, err := relay.Inherited(a.env)
+	if err != nil {
+		return failure{"start_failed", "the relay cannot start: " + err.Error()}
+	}
+	r, err := relay.Open(relay.Options{Config: config, Version: version, Manager: a.env("NOTIFY_SOCKET"), Watchdog: a.watchdog(),
+		Sockets: sockets, Log: newLog(a.errs, config.Log), Check: checkFile})
+	if err != nil {
+		return failure{whyNotStarted(err), "the relay cannot start: " + err.Error()}
+	}
+	err = r.Run(ctx)
+	if diskFailed(err) {
+		return failure{codeDiskFailed, err.Error()}
+	}
+	return err
+}
+
+// watchdog is how often the service manager wants to hear of us, as
+// sd_watchdog_enabled(3) says it; 0 is never.
+func (a *app) watchdog() time.Duration {
+	if pid := a.env("WATCHDOG_PID"); pid != "" && pid != strconv.Itoa(os.Getpid()) {
+		return 0
+	}
+	n, err := strconv.ParseInt(a.env("WATCHDOG_USEC"), 10, 64)
+	if err != nil || n <= 0 || n > int64(24*time.Hour/time.Microsecond) {
+		return 0
+	}
+	return time.Duration(n) * time.Microsecond
 }
 
 // diskFailed reports whether the disk is why the relay has ended, or cannot start.

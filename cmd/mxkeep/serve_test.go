@@ -227,7 +227,7 @@ func TestASecondSignal(t *testing.T) {
 	s := newServed(t, strings.Replace(onLoopback, "127.0.0.1:0", "127.0.0.32:0", 1))
 	errs := &watched{word: "relay.ready", come: make(chan struct{})}
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), "MXKEEP_TEST_ARGUMENTS=serve --config "+s.file)
+	cmd.Env = append(os.Environ(), "MXKEEP_TEST_ARGUMENTS=serve --allow-root --config "+s.file)
 	cmd.Stderr = errs
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -121,6 +121,7 @@ func (a *app) showStatus(w io.Writer, st admin.Status) {
 	}
 	f.labelled("queue", a.queueWords(st)...)
 	f.labelled("inbound", inboundWords(st)...)
+	f.labelled("", certificateWords(st)...)
 	if st.WhatNext != "" {
 		f.labelled("next", st.WhatNext)
 	}
@@ -267,6 +268,23 @@ func inboundWords(st admin.Status) []string {
 		}
 	}
 	return words
+}
+
+// certificateWords says what senders are shown, and until when it is valid.
+func certificateWords(st admin.Status) []string {
+	c := st.Inbound.Certificate
+	if c == nil {
+		return nil
+	}
+	words := map[string]string{"files": "certificate from files", "acme": "certificate of an authority", "self-signed": "self-signed certificate"}[c.Source]
+	switch left := c.Until.Sub(st.At.Time); {
+	case c.Until.IsZero():
+		return []string{words + ": none yet, a self-signed one serves"}
+	case left < 0:
+		return []string{fmt.Sprintf("%s, which ended on %s", words, c.Until.UTC().Format(time.DateOnly))}
+	default:
+		return []string{fmt.Sprintf("%s, valid until %s (%s)", words, c.Until.UTC().Format(time.DateOnly), span(left))}
+	}
 }
 
 // refusedWords says how often something was refused, and why.

@@ -75,6 +75,10 @@ func prometheus(st admin.Status) string {
 	}
 	e.gauge("smtp_connections", "Open sessions of senders.")
 	e.value("smtp_connections", float64(st.Inbound.Sessions))
+	if c := st.Inbound.Certificate; c != nil {
+		e.gauge("certificate_expiry_timestamp_seconds", "When the certificate that senders are shown ends; 0 if an authority has issued none yet.")
+		e.value("certificate_expiry_timestamp_seconds", unix(c.Until), "source", c.Source)
+	}
 	if st.Queue != nil {
 		e.queue(*st.Queue)
 		e.shares(st.Upstreams)

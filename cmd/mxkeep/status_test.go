@@ -65,6 +65,12 @@ var scenes = []scene{
 		r.exo.Status.Misconfigured = health.Condition{Since: time.Now(), Last: time.Now(), Reply: "550 5.7.51 TenantInboundAttribution"}
 		time.Sleep(3 * time.Hour)
 	}},
+	{"misconfigured-ourselves", "warning", true, func(r *rig) {
+		reply := "the host is " + health.Ourselves + ": we listen at 192.0.2.7:25"
+		r.exo.Status.Misconfigured = health.Condition{Since: time.Now(), Last: time.Now(), Reply: reply}
+		r.exo.Recent = []health.Signal{{At: time.Now(), Source: health.SourceProbe, Class: health.Misconfigured, Phase: health.PhaseResolve, Reply: reply}}
+		r.inbound.Stats.Certificate = admin.Certificate{Source: "acme", Until: time.Now().Add(100 * time.Hour), Failure: "connection refused"}
+	}},
 	{"holding", "critical", true, func(r *rig) {
 		down(r)
 		backlog(r)

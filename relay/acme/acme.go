@@ -66,6 +66,8 @@ type Keeper struct {
 	issuer  *certmagic.ACMEIssuer
 	cache   *certmagic.Cache
 
+	closing sync.Once
+
 	mu      sync.Mutex
 	current *tls.Certificate // nil if there is none
 	failure string           // of the last try, "" if it went well
@@ -134,7 +136,7 @@ func (k *Keeper) Status() Status {
 // Run gets and renews the certificate until ctx ends. It must not be called twice.
 func (k *Keeper) Run(ctx context.Context) {
 	answering := k.answer(k.options.Listener)
-	defer k.cache.Stop()
+	defer k.Close()
 	defer answering()
 	failures := 0
 	timer := time.NewTimer(0)
@@ -155,6 +157,11 @@ func (k *Keeper) Run(ctx context.Context) {
 		}
 		timer.Reset(next)
 	}
+}
+
+// Close ends what Open has begun. Run does it by itself; it may be called again.
+func (k *Keeper) Close() {
+	k.closing.Do(k.cache.Stop)
 }
 
 // wait is how long to wait after a failure that so many came before.

@@ -99,6 +99,15 @@ type InboundStats struct {
 	Refusing string            // why nothing can be stored now, for example that the disk is full; "" if it can
 	Full     map[string]string // why no mail for an upstream can be stored now, by upstream
 	Paused   Pause
+
+	Certificate Certificate // that is shown to senders; the zero Certificate is none that is known of
+}
+
+// Certificate is what senders are shown.
+type Certificate struct {
+	Source  string    // files, acme or self-signed
+	Until   time.Time // its end; the zero Time if an authority has issued none yet
+	Failure string    // why an authority has not issued, or renewed it; "" if it has
 }
 
 // Pause is a person's decision to stop for a time. The zero Pause is none.

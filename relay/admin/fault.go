@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"strings"
 	"time"
 
 	"github.com/mxkeep/mxkeep/health"
@@ -12,6 +13,8 @@ import (
 func fault(u *UpstreamStatus) string {
 	last := u.LastSignal
 	switch {
+	case u.refuses() && u.ourselves():
+		return "It is this relay itself: mail would go in circles, so none is delivered there."
 	case u.refuses():
 		return "It answers, but refuses us: our address or certificate, or its connector."
 	case u.ObservedState == health.Up.String() || last == nil || last.Class == health.OK.String():
@@ -49,6 +52,11 @@ func (u *UpstreamStatus) refuses() bool {
 		return false
 	}
 	return last.Class != health.Outage.String() || last.At.Sub(u.Misconfigured.Last.Time) < refusalLasts
+}
+
+// ourselves reports whether the upstream was last seen to lead to this relay.
+func (u *UpstreamStatus) ourselves() bool {
+	return u.Misconfigured != nil && strings.Contains(u.Misconfigured.Reply, health.Ourselves)
 }
 
 // isReply reports whether the text is a reply, not an error in its place.

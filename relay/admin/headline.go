@@ -29,6 +29,7 @@ func headline(st *Status) string {
 // standings are the words for upstreams, the worst first.
 var standings = []struct{ standing, one, many string }{
 	{"down", "is not taking mail.", "are not taking mail."},
+	{"circular", "leads back to this relay: mail would go in circles.", "lead back to this relay: mail would go in circles."},
 	{"refuses", "refuses us, as we or it are configured: that does not mend itself.", "refuse us, as we or they are configured: that does not mend itself."},
 	{"recovering", "is coming back: trial messages go first.", "are coming back: trial messages go first."},
 	{"degraded", "is in doubt: new mail is stored here and tried at once.", "are in doubt: new mail is stored here and tried at once."},
@@ -44,11 +45,15 @@ func upstreamWords(st *Status) (words []string) {
 			words = append(words, forced(u, st.At))
 			continue
 		}
-		names[u.standing()] = append(names[u.standing()], u.Name)
+		standing := u.standing()
+		if standing == "refuses" && u.ourselves() {
+			standing = "circular"
+		}
+		names[standing] = append(names[standing], u.Name)
 	}
 	for _, w := range standings {
 		switch alike := names[w.standing]; {
-		case len(alike) == 0, takesNothing(st) && w.standing != "down" && w.standing != "refuses":
+		case len(alike) == 0, takesNothing(st) && w.standing != "down" && w.standing != "circular" && w.standing != "refuses":
 		case len(alike) == 1:
 			words = append(words, alike[0]+" "+w.one)
 		default:
@@ -143,7 +148,11 @@ func opens(u UpstreamStatus, now Time) string {
 	case "down":
 		when = append(when, u.Name+" is back")
 	case "refuses":
-		when = append(when, u.Name+" accepts us")
+		how := " accepts us"
+		if u.ourselves() {
+			how = " leads to the primary"
+		}
+		when = append(when, u.Name+how)
 	}
 	switch len(when) {
 	case 0:

@@ -153,6 +153,15 @@ type InboundStatus struct {
 	Refused  map[string]int64 `json:"refused"`
 	Refusing string           `json:"refusing"`
 	Paused   *Paused          `json:"paused"`
+
+	Certificate *CertificateStatus `json:"certificate"` // null if none is known of
+}
+
+// CertificateStatus is what senders are shown.
+type CertificateStatus struct {
+	Source  string `json:"source"`      // files, acme, self-signed
+	Until   Time   `json:"valid_until"` // null if an authority has issued none yet
+	Failure string `json:"failure"`     // why an authority has not issued, or renewed it
 }
 
 // Status takes the snapshot that every view shows. A store that cannot be read is part of it.
@@ -231,7 +240,14 @@ func (stats InboundStats) snapshot(now time.Time) InboundStatus {
 		refused[reason] = n
 	}
 	return InboundStatus{Sessions: stats.Sessions, Accepted: stats.Accepted, Refused: refused,
-		Refusing: stats.Refusing, Paused: paused(stats.Paused, now)}
+		Refusing: stats.Refusing, Paused: paused(stats.Paused, now), Certificate: stats.Certificate.snapshot()}
+}
+
+func (c Certificate) snapshot() *CertificateStatus {
+	if c == (Certificate{}) {
+		return nil
+	}
+	return &CertificateStatus{Source: c.Source, Until: Time{c.Until}, Failure: c.Failure}
 }
 
 func paused(p Pause, now time.Time) *Paused {

@@ -27,6 +27,7 @@ func todo(st *Status) (list []Todo) {
 		list = append(list, Todo{fmt.Sprintf("At this rate %s is full in about %s: %s. After that senders get a temporary reply and keep their mail.",
 			st.Queue.RoomOf, count(int64(Duration(*st.Queue.RoomSeconds)/time.Hour)+1, "hour"), cure), ""})
 	}
+	list = append(list, certificateTodo(st)...)
 	for _, name := range st.Stranded {
 		list = append(list, Todo{fmt.Sprintf("Mail waits for %s, which the configuration no longer has among its upstreams: nobody delivers it. Write %s there again, and restart.", name, name), ""})
 	}
@@ -42,6 +43,31 @@ func todo(st *Status) (list []Todo) {
 	return list
 }
 
+// certificateLasts is how long a certificate should at least be valid. An
+// authority is asked long before, so less means that something is wrong.
+const certificateLasts = 14 * 24 * time.Hour
+
+// certificateTodo is what a person can do about the certificate, if it ends soon.
+func certificateTodo(st *Status) []Todo {
+	c := st.Inbound.Certificate
+	if c == nil || c.Until.Sub(st.At.Time) >= certificateLasts {
+		return nil
+	}
+	when := "ends on " + c.Until.UTC().Format("2 Jan 2006")
+	if c.Until.Before(st.At.Time) {
+		when = "has ended"
+	}
+	switch {
+	case c.Source == "files":
+		return []Todo{{"The certificate that senders see " + when + ": put a new one, with its key, in the place of the files. Mail is taken all the same.", ""}}
+	case c.Source == "acme" && c.Failure != "" && c.Until.IsZero():
+		return []Todo{{"The certificate authority has issued nothing yet, so senders see a self-signed certificate: " + c.Failure, theLog}}
+	case c.Source == "acme" && c.Failure != "":
+		return []Todo{{"The certificate that senders see " + when + ", and the certificate authority does not renew it: " + c.Failure, theLog}}
+	}
+	return nil
+}
+
 // todoAbout lists what a person can do about one upstream.
 func todoAbout(st *Status, u UpstreamStatus) (list []Todo) {
 	which := ""
@@ -51,7 +77,11 @@ func todoAbout(st *Status, u UpstreamStatus) (list []Todo) {
 	if u.full() {
 		list = append(list, Todo{"New mail for " + u.Name + " cannot be stored; deliveries go on, and other mail is taken. Raise queue.max_messages or queue.max_bytes of " + u.Name + ", or delete what nobody needs.", "mxkeep queue stats"})
 	}
-	if u.refuses() {
+	switch {
+	case u.ourselves():
+		list = append(list, Todo{u.Name + " leads back to this relay, by a name or an address that is ours. Write the hosts of the primary in upstreams, or mend the DNS of the name; then look again. Its mail waits here.",
+			"mxkeep health probe" + which})
+	case u.refuses():
 		list = append(list, Todo{u.Name + " refuses us. What to set there:", "mxkeep help exchange-online"},
 			Todo{"When it is set, see whether we are accepted:", "mxkeep health probe" + which})
 		if st.Queue.ByState["refused"] > 0 {

@@ -97,6 +97,13 @@ func (c *Certificate) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, er
 	return c.loaded, nil
 }
 
+// NotAfter is when the certificate ends.
+func (c *Certificate) NotAfter() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.loaded.Leaf.NotAfter
+}
+
 // load reads the files.
 func (c *Certificate) load() error {
 	c.version = c.versions() // before they are read: a change in between is seen the next time

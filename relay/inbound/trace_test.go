@@ -30,7 +30,9 @@ func TestTrace(t *testing.T) {
 			"from [192.0.2.9] (mail.far.example [192.0.2.1])\n\tby mx2.example (mxkeep) with ESMTP id 06abcdefghjk\n\tfor <a@d.example>;\n\tThu, 22 Jan 2026 19:30:00 +0000"},
 		{"a name that forges an address", with(func(t *trace) { t.hello, t.host = "a([198.51.100.1])", "[198.51.100.1]" }),
 			"from unknown (unknown [192.0.2.1])\n\tby mx2.example (mxkeep) with ESMTP id 06abcdefghjk\n\tfor <a@d.example>;\n\tThu, 22 Jan 2026 19:30:00 +0000"},
-		{"SMTPUTF8", with(func(t *trace) { t.utf8, t.tls, t.cipher, t.rcpt = true, "TLS1.2", "0xC02F", []string{"jörg@d.example", "a@d.example"} }),
+		{"SMTPUTF8", with(func(t *trace) {
+			t.utf8, t.tls, t.cipher, t.rcpt = true, "TLS1.2", "0xC02F", []string{"jörg@d.example", "a@d.example"}
+		}),
 			"from client.example (mail.far.example [192.0.2.1])\n\tby mx2.example (mxkeep) with UTF8SMTPS id 06abcdefghjk\n\ttls 0xC02F (TLS1.2);\n\tThu, 22 Jan 2026 19:30:00 +0000"},
 		{"SMTPUTF8 and one recipient", with(func(t *trace) { t.utf8, t.rcpt = true, []string{"jörg@d.example"} }),
 			"from client.example (mail.far.example [192.0.2.1])\n\tby mx2.example (mxkeep) with UTF8SMTP id 06abcdefghjk\n\tfor <jörg@d.example>;\n\tThu, 22 Jan 2026 19:30:00 +0000"},

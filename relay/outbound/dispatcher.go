@@ -105,6 +105,7 @@ type Dispatcher struct {
 	options DispatcherOptions
 	name    string
 	kick    chan struct{} // buffer of one: something was changed by an operator
+	turns   chan struct{} // takes a value from each call of Turn
 	panics  atomic.Int64
 
 	mu       sync.Mutex
@@ -133,7 +134,7 @@ func NewDispatcher(o DispatcherOptions) (*Dispatcher, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
-	return &Dispatcher{options: o, name: o.Upstream.Name(), kick: make(chan struct{}, 1)}, nil
+	return &Dispatcher{options: o, name: o.Upstream.Name(), kick: make(chan struct{}, 1), turns: make(chan struct{})}, nil
 }
 
 // Pause stops claiming until the pause ends or Resume. Attempts that run go on.
@@ -144,6 +145,17 @@ func (d *Dispatcher) Pause(p Pause) {
 	select {
 	case d.kick <- struct{}{}:
 	default:
+	}
+}
+
+// Turn returns nil once Run's loop has come round, which shows that it is not
+// stuck, or the error of ctx.
+func (d *Dispatcher) Turn(ctx context.Context) error {
+	select {
+	case d.turns <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 

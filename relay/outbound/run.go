@@ -44,6 +44,7 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 		case <-wake:
 		case <-changed:
 		case <-d.kick:
+		case <-d.turns:
 		case <-timer.C:
 		case e := <-r.ended:
 			r.end(e)
