@@ -87,12 +87,9 @@ func (p *primary) last(file *state.File) health.Status {
 // state is what counts now.
 func (p *primary) state() health.State { return p.monitor.Status().Effective(time.Now()) }
 
-// follow writes a line for each change of what is thought of the primary, until
-// ctx ends. When trouble begins that no probe has seen, it lets one look at once.
-func (p *primary) follow(ctx context.Context) {
-	changed, unsubscribe := p.monitor.Changed()
-	defer unsubscribe()
-	last := p.monitor.Status()
+// follow writes a line for each change of what is thought of the primary since
+// last, until ctx ends. When trouble begins that no probe has seen, it lets one look at once.
+func (p *primary) follow(ctx context.Context, last health.Status, changed <-chan struct{}) {
 	was := last.Effective(time.Now())
 	for {
 		select {

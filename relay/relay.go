@@ -216,7 +216,9 @@ func (r *Relay) startMail(ctx context.Context, mail *parts) {
 func (r *Relay) startWatching(ctx context.Context, watch *parts) {
 	for _, p := range r.primaries {
 		watch.run("health of "+p.name, func() error { p.monitor.Run(ctx); return nil })
-		watch.run("changes of "+p.name, func() error { p.follow(ctx); return nil })
+		changed, unsubscribe := p.monitor.Changed() // before anybody observes: the first probe counts as well
+		last := p.monitor.Status()
+		watch.run("changes of "+p.name, func() error { defer unsubscribe(); p.follow(ctx, last, changed); return nil })
 	}
 	watch.run("control socket", func() error { return r.admin.Serve(ctx, r.control) })
 	watch.run("rates", func() error { r.admin.Watch(ctx); return nil })

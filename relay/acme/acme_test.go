@@ -117,8 +117,10 @@ func (k *keeper) leaf(t *testing.T) *x509.Certificate {
 // TestIssue: a certificate is issued, kept, found again, and renewed, also if
 // what was kept is damaged.
 func TestIssue(t *testing.T) {
+	t.Parallel()
 	for _, challenge := range []string{HTTP01, TLSALPN01} {
 		t.Run(challenge, func(t *testing.T) {
+			t.Parallel()
 			o := issuing(t, challenge)
 			folder := filepath.Join(t.TempDir(), "acme")
 			at := o.Listener.Addr().String()
@@ -198,6 +200,7 @@ func spoil(t *testing.T, folder string) {
 
 // TestOutageOfTheAuthority: what there is serves on, and the failure is told.
 func TestOutageOfTheAuthority(t *testing.T) {
+	t.Parallel()
 	gone := listen(t, "127.0.0.1:0")
 	gone.Close()
 	o := Options{Hostname: "mx2.corp.example", Directory: "https://" + gone.Addr().String() + "/dir", Email: "a@corp.example",
@@ -223,6 +226,7 @@ func TestOutageOfTheAuthority(t *testing.T) {
 
 // TestOthersAreNotAnswered: only the authority has anything to ask.
 func TestOthersAreNotAnswered(t *testing.T) {
+	t.Parallel()
 	gone := listen(t, "127.0.0.1:0")
 	gone.Close()
 	o := Options{Hostname: "mx2.corp.example", Directory: "https://" + gone.Addr().String() + "/dir", Email: "a@corp.example"}

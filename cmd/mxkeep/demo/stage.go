@@ -99,7 +99,7 @@ func freeAddress(address string) (string, error) {
 // startRelay starts the relay and waits until it accepts mail.
 func (s *stage) startRelay(ctx context.Context) error {
 	var err error
-	if s.relay, err = start(s.binary, s.path("relay.log"), nil, nil, "serve", "--allow-root", "--config", s.path("mxkeep.yaml")); err != nil {
+	if s.relay, err = start(s.binary, s.path("relay.log"), nil, nil, "serve", "--config", s.path("mxkeep.yaml"), "--allow-root"); err != nil {
 		return err
 	}
 	return s.until(ctx, "the relay to accept mail", stepLimit, func(view) bool { return s.client.Ready(ctx) == nil })
