@@ -130,7 +130,7 @@ func TestIssue(t *testing.T) {
 			}
 			k.run(t).log.await(t, "certificate.obtained", 1)
 			first := k.leaf(t)
-			if first == nil || first.VerifyHostname("mx2.corp.example") != nil || !k.Status().Until.Equal(first.NotAfter) || k.Status().Failure != "" {
+			if first == nil || first.VerifyHostname(o.Hostname) != nil || !k.Status().Until.Equal(first.NotAfter) || k.Status().Failure != "" {
 				t.Fatalf("issued %v, status %+v", first, k.Status())
 			}
 			k.stop()
@@ -149,7 +149,7 @@ func TestIssue(t *testing.T) {
 			}
 			again.stop()
 
-			spoil(t, folder)
+			spoil(t, folder, o.Hostname)
 			o.Listener = listen(t, at)
 			mended := opened(t, o, folder)
 			if mended.leaf(t) != nil {
@@ -187,9 +187,9 @@ func closed(t *testing.T, folder string) {
 }
 
 // spoil damages the certificate that is kept.
-func spoil(t *testing.T, folder string) {
+func spoil(t *testing.T, folder, name string) {
 	t.Helper()
-	found, err := filepath.Glob(filepath.Join(folder, "certificates", "*", "mx2.corp.example", "mx2.corp.example.crt"))
+	found, err := filepath.Glob(filepath.Join(folder, "certificates", "*", name, name+".crt"))
 	if err != nil || len(found) != 1 {
 		t.Fatalf("%v, %v", found, err)
 	}

@@ -19,7 +19,8 @@ import (
 )
 
 // issuing starts an authority that asks at a listener, and returns how to ask
-// it. Every name leads to this machine.
+// it. Every name leads to this machine; each challenge has its own, because the
+// library has one memory of challenges by name for the whole process.
 func issuing(t *testing.T, challenge string) Options {
 	t.Helper()
 	binary, err := exec.LookPath("pebble")
@@ -30,7 +31,7 @@ func issuing(t *testing.T, challenge string) Options {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := Options{Hostname: "mx2.corp.example", Email: "postmaster@corp.example", Challenge: challenge, Listener: listen(t, "127.0.0.1:0"), Roots: own.Pool()}
+	o := Options{Hostname: challenge + ".corp.example", Email: "postmaster@corp.example", Challenge: challenge, Listener: listen(t, "127.0.0.1:0"), Roots: own.Pool()}
 	names := loopback(t)
 	for range 5 { // a port that was free may be taken by now
 		if o.Directory = pebble(t, binary, names, own, o.Listener.Addr().(*net.TCPAddr).Port); o.Directory != "" {
