@@ -45,6 +45,7 @@ type Options struct {
 	Keep      queue.Keep   // the zero Keep is queue.DefaultKeep
 	Limits    queue.Limits // of what is held
 	Reserve   int64        // bytes of the disk that new mail does not get
+	Hostname  string       // of the relay
 	Version   string
 	Started   time.Time
 	Ready     func() error // nil when mail is accepted; a primary that is down does not matter

@@ -96,6 +96,7 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("POST /v1/queue/list", s.list)
 	mux.HandleFunc("POST /v1/queue/stats", answer(s.shape))
 	mux.HandleFunc("POST /v1/queue/change", answer(s.change))
+	mux.HandleFunc("POST /v1/queue/export", s.export)
 	mux.HandleFunc("GET /v1/queue/{id}", answer(s.getMessage))
 	mux.HandleFunc("GET /v1/queue/{id}/content", s.content)
 	mux.HandleFunc("GET /v1/trace", s.trace)
