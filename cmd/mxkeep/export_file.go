@@ -56,10 +56,10 @@ func (e *exportFile) begin() error {
 	if err := lock(e.file); err != nil {
 		return failure{"file_exists", "another export writes " + e.file.Name()}
 	}
-	if err := e.file.Chmod(0o600); err != nil {
-		return err
+	if err = e.file.Chmod(0o600); err == nil {
+		e.had, err = archive.ReadPartial(e.file)
 	}
-	if e.had, err = archive.ReadPartial(e.file); errors.Is(err, archive.ErrArchive) {
+	if errors.Is(err, archive.ErrArchive) {
 		return failure{admin.CodeBadArchive, fmt.Sprintf("%s is no export that was interrupted: %v", e.file.Name(), err)}
 	}
 	return err
@@ -80,10 +80,8 @@ func (e *exportFile) writer(h archive.Head) (*archive.Writer, error) {
 	if err := e.fits(h); err != nil {
 		return nil, err
 	}
-	if err := e.file.Truncate(e.had.End); err != nil {
-		return nil, err
-	}
-	if _, err := e.file.Seek(e.had.End, io.SeekStart); err != nil {
+	_, err := e.file.Seek(e.had.End, io.SeekStart)
+	if err = errors.Join(err, e.file.Truncate(e.had.End)); err != nil {
 		return nil, err
 	}
 	if e.had.End == 0 {
@@ -101,10 +99,12 @@ func (e *exportFile) finish() error {
 	if err := os.Link(e.file.Name(), e.name); err != nil {
 		return err
 	}
-	if err := os.Remove(e.file.Name()); err != nil {
-		return err
-	}
-	folder, err := os.Open(filepath.Dir(e.name))
+	return errors.Join(os.Remove(e.file.Name()), syncFolder(filepath.Dir(e.name)))
+}
+
+// syncFolder makes the names in a folder safe on the disk.
+func syncFolder(path string) error {
+	folder, err := os.Open(path)
 	if err != nil {
 		return err
 	}

@@ -209,9 +209,7 @@ func (r *exportRun) end(from archive.Manifest, out *archive.Writer) error {
 		out.Skip(skip.ID, skip.Why)
 		r.report.Skipped = append(r.report.Skipped, exportSkipped{string(skip.ID), skip.Why})
 	}
-	for range from.Failed - int64(len(from.Skipped)) {
-		out.Skip("", "")
-	}
+	out.Failed(from.Failed - int64(len(from.Skipped)))
 	out.Left(from.Left)
 	m, digest, err := out.Close(time.Now())
 	r.report.Messages, r.report.Bytes, r.report.Failed, r.report.Left, r.report.Manifest = m.Messages, m.Bytes, m.Failed, m.Left, digest.String()

@@ -7,9 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -228,6 +232,9 @@ func TestExportUsage(t *testing.T) {
 	if err := os.WriteFile(in.path("other.tar.partial"), bytes.Repeat([]byte("not a tar at all\n"), 100), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	if err := syscall.Mkfifo(in.path("pipe.tar.partial"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, test := range []struct {
 		terminal bool
 		args     []string
@@ -240,6 +247,7 @@ func TestExportUsage(t *testing.T) {
 		{false, []string{"-O", "missing/x.tar"}, 1, "no such file"},
 		{false, []string{"-O", "link.tar"}, 1, "symbolic links"},
 		{false, []string{"-O", "folder.tar"}, 1, "is a directory"},
+		{false, []string{"-O", "pipe.tar"}, 2, "pipe.tar.partial is no file"},
 		{false, []string{"-O", "other.tar"}, 1, "E1506 bad_archive: other.tar.partial is no export"},
 		{false, []string{"-O", "x.tar", "--from", "/(/"}, 2, "E1101"},
 		{false, []string{"-O", "x.tar", "zzz"}, 5, "not_found"},
@@ -340,6 +348,9 @@ func TestExportFilesThatFail(t *testing.T) {
 	if err := file.begin(); !errors.Is(err, os.ErrClosed) {
 		t.Error(err)
 	}
+	if err := syncFolder(in.path("missing")); !errors.Is(err, os.ErrNotExist) {
+		t.Error(err)
+	}
 	read, err := os.Open(in.path("x.tar"))
 	if err != nil {
 		t.Fatal(err)
@@ -349,6 +360,105 @@ func TestExportFilesThatFail(t *testing.T) {
 	if _, err := file.writer(archive.Head{}); err == nil {
 		t.Error("a file that cannot be written was")
 	}
+}
+
+// TestExportAnswersThatAreNone: a relay that says something else, or dies.
+func TestExportAnswersThatAreNone(t *testing.T) {
+	in := tars(t.TempDir())
+	r := newRig(t)
+	r.accept("a@b.example", "c@corp.example")
+	r.serve()
+	whole := r.run("queue", "export", "-O", "-").out
+	for name, text := range map[string]string{"something else": "hello", "nothing": "", "half of it": whole[:len(whole)/2]} {
+		other := newRig(t)
+		listener, err := net.Listen("unix", other.socket)
+		if err != nil {
+			t.Fatal(err)
+		}
+		server := &httptest.Server{Listener: listener, Config: &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, text) })}}
+		server.Start()
+		if got := in.run(other, "queue", "export", "-O", "x.tar"); got.code != 1 || !strings.Contains(got.errs, "E1205 answer_cut_off") {
+			t.Errorf("%s: exit %d, %q", name, got.code, got.errs)
+		}
+		server.Close()
+	}
+	if got := in.run(r, "queue", "export", "-O", "x.tar"); got.code != 0 {
+		t.Errorf("exit %d, %q", got.code, got.errs)
+	}
+}
+
+func TestExportTellsWhatLeft(t *testing.T) {
+	in := tars(t.TempDir())
+	r := newRig(t)
+	id := r.accept("a@b.example", "c@corp.example")
+	r.accept("a@b.example", "c@corp.example")
+	r.store.OnContent = func(one queue.ID) error {
+		if one == id {
+			return queue.ErrNotFound
+		}
+		return nil
+	}
+	r.serve()
+	if got := in.run(r, "queue", "export", "-O", "x.tar"); got.code != 0 || !strings.Contains(got.out, "1 message left the queue before they were read") {
+		t.Errorf("exit %d, %q, %q", got.code, got.out, got.errs)
+	}
+}
+
+// TestReportsThatNobodyReads: what was done is done.
+func TestReportsThatNobodyReads(t *testing.T) {
+	in := tars(t.TempDir())
+	r := newRig(t)
+	r.accept("a@b.example", "c@corp.example")
+	r.serve()
+	for _, args := range [][]string{{"export", "-O", in.path("x.tar")}, {"import", in.path("x.tar")}} {
+		var errs bytes.Buffer
+		a := &app{out: failing{}, errs: &errs, now: time.Now(), screen: screen{width: 80}, env: func(name string) string { return map[string]string{"MXKEEP_SOCKET": r.socket}[name] }}
+		if code := a.run(context.Background(), append([]string{"queue"}, args...)); code != 1 {
+			t.Errorf("%v: exit %d, %q", args, code, errs.String())
+		}
+		if _, err := os.Stat(in.path("x.tar")); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestAnImportThatFailsOnTheWay: the second time, after a dry run that went well.
+func TestAnImportThatFailsOnTheWay(t *testing.T) {
+	in := tars(t.TempDir())
+	r := newRig(t)
+	population(r)
+	r.serve()
+	if got := in.run(r, "queue", "export", "-O", "x.tar"); got.code != 0 {
+		t.Fatal(got)
+	}
+	there := newRig(t)
+	there.store.OnNote = func(queue.Entry) error { return errors.New("the disk has gone") }
+	there.serve()
+	if got := in.run(there, "queue", "import", "x.tar", "--confirm", "4"); got.code != 1 || !strings.Contains(got.errs, "4 messages were imported before this: the disk has gone") {
+		t.Errorf("exit %d, %q", got.code, got.errs)
+	}
+	there.store.OnNote = nil
+	if got := in.run(there, "queue", "import", "x.tar"); got.code != 0 || !strings.Contains(got.out, "4 are here already") {
+		t.Errorf("exit %d, %q", got.code, got.out)
+	}
+}
+
+func TestAnImportHasABar(t *testing.T) {
+	in := tars(t.TempDir())
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		population(r)
+		r.serveInBubble()
+		if got := in.run(r, "queue", "export", "-O", "x.tar"); got.code != 0 {
+			t.Fatal(got)
+		}
+		there := newRig(t)
+		there.store.OnAdopt = func(queue.Adoption) error { time.Sleep(time.Second); return nil }
+		there.serveInBubble()
+		if got := in.terminal(there, "", "queue", "import", "x.tar", "-n"); got.code != 0 || !strings.Contains(got.errs, "[####################] 100%") {
+			t.Errorf("exit %d, %q", got.code, got.errs)
+		}
+	})
 }
 
 // TestAnInterruptEndsAnExport: what was whole until then stays.

@@ -122,11 +122,10 @@ func (r *importRun) send(ctx context.Context, dry bool) (importReport, error) {
 			return report, err
 		}
 		defer file.Close()
-		found, err := file.Stat()
-		if err != nil {
-			return report, err
+		from = file
+		if found, err := file.Stat(); err == nil {
+			whole = found.Size() // a bar without it has no end
 		}
-		from, whole = file, found.Size()
 	}
 	r.request.DryRun = dry
 	read := &readSoFar{from: from}

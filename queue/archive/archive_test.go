@@ -217,6 +217,7 @@ func TestABadContentDoesNotStopTheRest(t *testing.T) {
 		}
 		w.Skip(e.ID, name)
 		w.Left(3)
+		w.Failed(2)
 		if err := w.Add(last, bytes.NewReader(lastContent)); err != nil {
 			t.Fatal(err)
 		}
@@ -224,7 +225,7 @@ func TestABadContentDoesNotStopTheRest(t *testing.T) {
 			t.Errorf("%d messages, %d bytes", n, size)
 		}
 		m, _, err := w.Close(began)
-		if err != nil || m.Failed != 1 || m.Skipped[0] != (archive.Skip{ID: e.ID, Why: name}) {
+		if err != nil || m.Failed != 3 || m.Skipped[0] != (archive.Skip{ID: e.ID, Why: name}) {
 			t.Errorf("%+v, %v", m, err)
 		}
 		g := read(out.Bytes())
@@ -289,6 +290,14 @@ func TestWhatIsNoEnvelopeIsNotWritten(t *testing.T) {
 	bad := new(archive.EntryError)
 	if err := w.Add(e, nil); !errors.As(err, &bad) || bad.ID != e.ID {
 		t.Error(err)
+	}
+	e, _ = letter(0, 10)
+	e.Envelope.Recipients[1].Last.At = time.Date(12000, 1, 1, 0, 0, 0, 0, time.UTC)
+	if err := w.Add(e, nil); !errors.As(err, &bad) || !strings.Contains(bad.Why, "cannot be written") {
+		t.Error(err)
+	}
+	if _, err := archive.NewWriter(io.Discard, archive.Head{At: e.Envelope.Recipients[1].Last.At}); err == nil {
+		t.Error("a head of the year 12000")
 	}
 	e, _ = letter(0, 10)
 	for range 10_000 {

@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -123,6 +124,21 @@ func TestFlippedAnywhere(t *testing.T) {
 	}
 }
 
+// TestCutWhileNobodyReads cuts within what is only passed over.
+func TestCutWhileNobodyReads(t *testing.T) {
+	all := entries(t, written(t, 5000))
+	orphan := pack(t, slices.Delete(slices.Clone(all), 1, 2))
+	for _, text := range [][]byte{pack(t, all)[:512*8], orphan[:512*5]} {
+		r, err := archive.NewReader(bytes.NewReader(text))
+		for err == nil {
+			_, err = r.Next()
+		}
+		if !errors.Is(err, archive.ErrCutOff) {
+			t.Error(err)
+		}
+	}
+}
+
 func TestAnErrorOfTheReaderBelow(t *testing.T) {
 	broken, text := errors.New("broken"), written(t, 10, 70_000)
 	for size := 0; size < len(text); size += 211 {
@@ -204,11 +220,14 @@ func FuzzRead(f *testing.F) {
 }
 
 // sparse makes the first content one that a GNU tar would call sparse.
-func sparse(whole []byte) []byte {
+func sparse(whole []byte) []byte { return retyped(whole, ".eml", 'S') }
+
+// retyped changes the kind of the first entry with that ending.
+func retyped(whole []byte, ending string, kind byte) []byte {
 	text := slices.Clone(whole)
 	for at := 0; at+512 <= len(text); at += 512 {
-		if header := text[at : at+512]; bytes.HasSuffix(bytes.TrimRight(header[:100], "\x00"), []byte(".eml")) {
-			header[156] = 'S'
+		if header := text[at : at+512]; bytes.HasSuffix(bytes.TrimRight(header[:100], "\x00"), []byte(ending)) {
+			header[156] = kind
 			copy(header[148:156], "        ")
 			sum := 0
 			for _, b := range header {
@@ -231,6 +250,15 @@ func octal(n int) string {
 }
 
 func TestASparseFileIsRefused(t *testing.T) {
+	all := entries(t, written(t, 30))
+	records := ""
+	for _, record := range []string{"GNU.sparse.major=0", "GNU.sparse.minor=1", "GNU.sparse.name=" + all[2].name, "GNU.sparse.size=30", "GNU.sparse.numblocks=1", "GNU.sparse.map=0,30"} {
+		records += fmt.Sprintf("%d %s\n", len(record)+4, record) // each is longer than 9 and shorter than 96 bytes
+	}
+	all = slices.Insert(all, 2, entry{name: "pax", text: []byte(records), kind: tar.TypeReg})
+	if g := read(retyped(pack(t, all), "pax", 'x')); len(g.ids) != 0 || len(g.bad) == 0 {
+		t.Errorf("%+v", g)
+	}
 	if g := read(sparse(written(t, 0, 30))); len(g.ids) == 2 || len(g.bad) == 0 && g.end == nil {
 		t.Errorf("%+v", g)
 	}

@@ -52,11 +52,11 @@ func (w *Writer) Add(e Envelope, content io.Reader) error {
 		return err
 	}
 	document, err := json.Marshal(e)
-	if err != nil {
-		return err
+	if err == nil && len(document) > maxDocument {
+		err = fmt.Errorf("it has %d bytes; %d are allowed", len(document), maxDocument)
 	}
-	if len(document) > maxDocument {
-		return &EntryError{e.ID, fmt.Sprintf("its envelope has %d bytes; %d are allowed", len(document), maxDocument)}
+	if err != nil {
+		return &EntryError{e.ID, fmt.Sprintf("its envelope cannot be written: %v", err)}
 	}
 	lines, err := w.document(string(e.ID)+endEnvelope, document, e.AcceptedAt)
 	if err != nil {
@@ -117,6 +117,9 @@ func (w *Writer) Skip(id queue.ID, why string) {
 	}
 }
 
+// Failed notes that more messages could not be read, of which nothing is said.
+func (w *Writer) Failed(n int64) { w.manifest.Failed += n }
+
 // Left notes that messages were gone before they could be read.
 func (w *Writer) Left(n int64) { w.manifest.Left += n }
 
@@ -128,7 +131,7 @@ func (w *Writer) Close(at time.Time) (m Manifest, digest queue.Digest, err error
 	w.manifest.Messages, w.manifest.Bytes, w.manifest.Digest = w.tally.messages, w.tally.bytes, w.tally.digest()
 	document, err := json.Marshal(w.manifest)
 	if err != nil {
-		return w.manifest, digest, err
+		panic(err) // it has no value that JSON cannot write
 	}
 	if _, err := w.document(nameManifest, document, at); err != nil {
 		return w.manifest, digest, err
@@ -171,9 +174,6 @@ type measured struct {
 }
 
 func (m *measured) Read(p []byte) (int, error) {
-	if m.err != nil {
-		return 0, io.EOF
-	}
 	n, err := m.from.Read(p)
 	m.sum.Write(p[:n])
 	m.size += int64(n)

@@ -349,15 +349,19 @@ type full struct{ *httptest.ResponseRecorder }
 func (full) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
 
 func TestAnExportThatNobodyReads(t *testing.T) {
-	for _, size := range []int{10, 1 << 20} {
+	fail := func(size int, body string) {
 		r := newRig()
 		r.acceptAs(t, aTrace, strings.Repeat("x", size))
 		w := full{httptest.NewRecorder()}
-		r.server.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodPost, "http://mxkeep/v1/queue/export", strings.NewReader("{}")))
+		r.server.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodPost, "http://mxkeep/v1/queue/export", strings.NewReader(body)))
 		if w.Header().Get("Mxkeep-Error") == "" {
 			t.Errorf("%d bytes: no word of it", size)
 		}
 	}
+	for size := 60 << 10; size < 66<<10; size += 256 { // the first that is written is each entry in turn
+		fail(size, "{}")
+	}
+	fail(10, fmt.Sprintf(`{"where":["!from=%s"]}`, strings.Repeat("x,", 50_000)+"x"))
 }
 
 // BenchmarkExport exports messages of a store on disk over a real socket.

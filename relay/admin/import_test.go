@@ -1,6 +1,7 @@
 package admin_test
 
 import (
+	"archive/tar"
 	"bytes"
 	"context"
 	"crypto/sha256"
@@ -135,6 +136,9 @@ func TestImportHoldsAndTells(t *testing.T) {
 	if err != nil || sum.Messages != 0 || sum.Present != 2 {
 		t.Errorf("again: %+v, %v", sum, err)
 	}
+	if sum, _, err = r.takeIn(t, admin.ImportRequest{DryRun: true}, bytes.NewReader(text)); err != nil || sum.Messages != 0 || sum.Present != 2 {
+		t.Errorf("a dry run: %+v, %v", sum, err)
+	}
 	r = newRig()
 	if sum, _, err = r.takeIn(t, admin.ImportRequest{Count: 2, Deliver: true, Upstream: "exo"}, bytes.NewReader(text)); err != nil || sum.Held || sum.Messages != 2 {
 		t.Errorf("%+v, %v", sum, err)
@@ -245,6 +249,27 @@ func TestImportOfWhatIsNotWhole(t *testing.T) {
 			t.Errorf("%s, and then the whole: %+v, %v", test.rule, sum, err)
 		}
 	}
+}
+
+// TestImportPassesAForeignEntry: what is of no message is told, and the rest goes on.
+func TestImportPassesAForeignEntry(t *testing.T) {
+	whole := elsewhere(t, 2, nil)
+	var foreign bytes.Buffer
+	w := tar.NewWriter(&foreign)
+	if err := errors.Join(w.WriteHeader(&tar.Header{Name: "README", Typeflag: tar.TypeReg, Size: 5}), writeAll(w, "hello"), w.Flush()); err != nil {
+		t.Fatal(err)
+	}
+	at := bytes.Index(whole, []byte("manifest.json"))
+	r := newRig()
+	sum, lines, err := r.takeIn(t, admin.ImportRequest{Count: 2}, io.MultiReader(bytes.NewReader(whole[:at]), &foreign, bytes.NewReader(whole[at:])))
+	if err != nil || sum.Messages != 2 || sum.Unusable != 1 || sum.Problem != "" || !strings.Contains(lines[0], `entry "README"`) {
+		t.Errorf("%+v, %q, %v", sum, lines, err)
+	}
+}
+
+func writeAll(w io.Writer, text string) error {
+	_, err := io.WriteString(w, text)
+	return err
 }
 
 func TestImportParameters(t *testing.T) {
