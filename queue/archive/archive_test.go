@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -162,6 +164,20 @@ func TestTheDigestIsThatOfSha256sum(t *testing.T) {
 	}
 	if want := queue.Digest(sum.Sum(nil)); manifest.Digest != want {
 		t.Errorf("%s, want %s", manifest.Digest, want)
+	}
+}
+
+// TestArchivesOfOthers reads what another program writes, in the format of GNU
+// tar and with extended headers of POSIX.
+func TestArchivesOfOthers(t *testing.T) {
+	for _, name := range []string{"gnu.tar", "pax.tar"} {
+		text, err := os.ReadFile(filepath.Join("testdata", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if g := read(text); g.end != nil || len(g.ids) != 1 || len(g.bad) > 0 {
+			t.Errorf("%s: %+v", name, g)
+		}
 	}
 }
 
