@@ -140,7 +140,7 @@ func (r *Relay) listen() error {
 		upstreams = append(upstreams, p.shown())
 	}
 	r.admin = admin.New(admin.Options{Store: r.store, Files: r.store, Upstreams: upstreams, Former: r.former(), Inbound: r.intake.shown(),
-		Keep: keep(r.config), Limits: limits(r.config), Reserve: r.config.Inbound.MinFree, Version: r.version, Started: time.Now(), Ready: r.ready})
+		Keep: keep(r.config), Limits: limits(r.config), Reserve: r.config.Inbound.MinFree, Hostname: r.config.Hostname, Version: r.version, Started: time.Now(), Ready: r.ready})
 	return nil
 }
 

@@ -37,6 +37,9 @@ var readingVerbs = []string{"status", "ready", "queue list", "queue stats", "que
 // fileVerbs change files, not messages that were chosen: see db_test.go.
 var fileVerbs = []string{"db salvage", "db accept-loss"}
 
+// archiveVerbs are about archives of messages: see queue_export_test.go.
+var archiveVerbs = []string{"queue export", "queue import"}
+
 // runs are commands that are processes of their own, not clients.
 var runs = []string{"serve", "demo"}
 
@@ -55,7 +58,7 @@ func leaves(cmd *cobra.Command, above string) (all []string) {
 
 func TestEveryCommandIsKnownToTheseTests(t *testing.T) {
 	r := newRig(t)
-	known := slices.Concat(slices.Collect(maps.Keys(changingVerbs)), readingVerbs, fileVerbs, runs)
+	known := slices.Concat(slices.Collect(maps.Keys(changingVerbs)), readingVerbs, fileVerbs, archiveVerbs, runs)
 	root := newRoot(&app{env: func(string) string { return "" }})
 	for _, name := range leaves(root, "") {
 		if !slices.Contains(known, name) {

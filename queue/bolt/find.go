@@ -261,7 +261,7 @@ func (f *find) readPasts() error {
 			continue
 		}
 		m.past.add(e)
-		if e.Event == queue.Accepted {
+		if _, begins := e.Begins(); begins {
 			m.accepted = number
 		}
 	}

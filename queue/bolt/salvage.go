@@ -41,6 +41,8 @@ func (s *Store) Salvage(ctx context.Context, name, actor string, dry bool) (queu
 	if err := found.readLater(s.Ledger(ctx, queue.LedgerFilter{})); err != nil {
 		return queue.Salvage{}, err
 	}
+	s.adopting.alone.Lock() // what is found missing must not come in meanwhile
+	defer s.adopting.alone.Unlock()
 	run := &salvage{store: s, find: found, aside: a, actor: actor, result: queue.Salvage{File: name, DryRun: dry}}
 	if err := run.bringBack(ctx, before); err != nil {
 		return run.result, err
@@ -254,16 +256,7 @@ func (r *salvage) keep(ctx context.Context, then, m queue.Message, interrupted *
 	if err != nil {
 		return false, err
 	}
-	if err := d.findHome(); err != nil {
-		return false, err
-	}
-	err = d.home.do(ctx, func(b *batch) error { return record.putBack(b, then, interrupted) })
-	if err != nil {
-		return false, err
-	}
-	d.ended = true
-	defer d.leaveHome()
-	return m.Damaged, d.letGo()
+	return m.Damaged, d.finish(ctx, func(b *batch) error { return record.putBack(b, then, interrupted) })
 }
 
 // sealed is what the record of a message is written from.
@@ -279,8 +272,7 @@ func (r *salvage) sealed(d *draft, m queue.Message) (*acceptedRecord, error) {
 	for _, i := range m.Pending() {
 		line.Recipients = append(line.Recipients, m.Envelope.Recipients[i].ForwardPath)
 	}
-	return &acceptedRecord{message: m, number: d.chunks, chunk: d.buffer, trace: trace, record: encodeMessage(m),
-		entry: encodeEntry(line), cause: causeKey(m.Envelope.Cause), hasEarlierChunks: d.chunks > 0}, nil
+	return d.recordOf(m, trace, line), nil
 }
 
 // putBack writes a message that has been accepted before, into the account of

@@ -25,19 +25,8 @@ func (s *Store) Ledger(ctx context.Context, f queue.LedgerFilter) iter.Seq2[queu
 			r.left = !yield(e, err) || err != nil && !errors.Is(err, queue.ErrDamaged)
 			return !r.left
 		}
-		for {
-			layout := s.layout.Load() // before it is seen what is filed: a generation may go right after
-			err := r.filed(ctx)
-			if err == nil && !r.left {
-				err = r.unfiled(ctx, layout)
-			}
-			switch {
-			case err == nil:
-				return
-			case !errors.Is(err, errMoved): // what was in a generation is filed by now
-				yield(queue.Entry{}, err)
-				return
-			}
+		if err := r.run(ctx); err != nil {
+			yield(queue.Entry{}, err)
 		}
 	}
 }
@@ -50,6 +39,20 @@ type ledgerReader struct {
 	wanted sieve
 	each   func(pair) bool
 	left   bool // each wants no more
+}
+
+// run reads all there is.
+func (r *ledgerReader) run(ctx context.Context) error {
+	for {
+		layout := r.store.layout.Load() // before it is seen what is filed: a generation may go right after
+		err := r.filed(ctx)
+		if err == nil && !r.left {
+			err = r.unfiled(ctx, layout)
+		}
+		if !errors.Is(err, errMoved) { // what was in a generation is filed by now
+			return err
+		}
+	}
 }
 
 // filed reads what is in ledger files.

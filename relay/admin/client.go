@@ -229,7 +229,12 @@ func (c *Client) do(ctx context.Context, via *http.Client, method, path string, 
 			return nil, err
 		}
 	}
-	sent, err := http.NewRequestWithContext(ctx, method, "http://mxkeep/v1/"+path, bytes.NewReader(body))
+	return c.send(ctx, via, method, path, bytes.NewReader(body))
+}
+
+// send sends a request with any body.
+func (c *Client) send(ctx context.Context, via *http.Client, method, path string, body io.Reader) (*http.Response, error) {
+	sent, err := http.NewRequestWithContext(ctx, method, "http://mxkeep/v1/"+path, body)
 	if err != nil {
 		return nil, err
 	}
@@ -275,6 +280,11 @@ func (c *Client) streamVia(ctx context.Context, via *http.Client, method, path s
 	if err != nil {
 		return err
 	}
+	return lines(ctx, response, each)
+}
+
+// lines calls each with every line of an answer, and closes it.
+func lines(ctx context.Context, response *http.Response, each func(schema string, line []byte) error) error {
 	defer response.Body.Close()
 	for lines := json.NewDecoder(response.Body); ; {
 		var line json.RawMessage
