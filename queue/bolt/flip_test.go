@@ -197,7 +197,7 @@ func (x sample) judge(t *testing.T, what string, file []byte, clean bool, sum *v
 	}
 	// First what reads without bbolt: what points out of a bucket may end the process.
 	found := 0
-	_, err = s.Audit(t.Context(), func(queue.Finding) error { found++; return nil })
+	_, err = s.Audit(t.Context(), "", func(queue.Finding) error { found++; return nil })
 	switch {
 	case len(stats.Aside) > 0:
 		sum.doubt++
