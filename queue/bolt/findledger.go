@@ -20,6 +20,10 @@ func searchLedger(path string) (*find, error) {
 	if err != nil {
 		return nil, err
 	}
+	return searchFiled(r), nil
+}
+
+func searchFiled(r *ruins) *find {
 	f := &find{ruins: r, messages: map[queue.ID]*remains{}, lines: map[uint64]stretch{}, filed: map[queue.Digest]uint64{}}
 	h := r.heads()
 	f.whole, f.reached = h.valid == 2 && h.newest.end <= uint64(r.size/r.pageSize), true
@@ -31,7 +35,7 @@ func searchLedger(path string) (*find, error) {
 	}
 	f.reached = false
 	r.everyPage(func(p page) { r.everyElement(p, f.takeFiled) })
-	return f, nil
+	return f
 }
 
 // takeFiled keeps what an element of a ledger file is.

@@ -341,6 +341,15 @@ func FuzzRuins(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(small[:min(len(small), 40<<10)], uint16(8192), byte(1))
+	s = open(f, dir, Options{GenerationSize: 1})
+	if err := errors.Join(s.FileLedger(f.Context()), s.Close()); err != nil {
+		f.Fatal(err)
+	}
+	lines, err := os.ReadFile(filepath.Join(dir, files(f, dir, "ledger-")[0]))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(lines, uint16(8192), byte(1))
 	f.Fuzz(func(t *testing.T, file []byte, at uint16, flip byte) {
 		if int(at) < len(file) {
 			file = slices.Clone(file)
@@ -351,6 +360,16 @@ func FuzzRuins(f *testing.F) {
 			w := newWalk(r, h.newest.end)
 			if w.free, err = r.free(h.newest); err == nil {
 				_ = w.tree("", h.newest.root)
+			}
+		}
+		_ = r.inMeta(keyBooks)
+		if h, err := r.look(); err == nil {
+			_ = r.edges(h.newest)
+		}
+		filed := searchFiled(&ruins{file: bytes.NewReader(file), size: int64(len(file)), pageSize: 4096})
+		for number := range filed.lines {
+			if _, err := filed.line(number); err != nil {
+				t.Errorf("line %d: %v", number, err)
 			}
 		}
 		found, err := searchIn(&ruins{file: bytes.NewReader(file), size: int64(len(file)), pageSize: 4096})

@@ -213,6 +213,22 @@ func fill(bytes []byte, value byte) {
 	}
 }
 
+// TestSetAsideIsLogged tells the logger that was given, and no other.
+func TestSetAsideIsLogged(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state.db")
+	if err := os.WriteFile(path, []byte(strings.Repeat("text", 10_000)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var log strings.Builder
+	f, err := Open(path, slog.New(slog.NewTextHandler(&log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil || !strings.Contains(log.String(), "msg=state.damaged file="+path) {
+		t.Errorf("%q, %v", log.String(), err)
+	}
+}
+
 func TestFileInUseIsNotDamaged(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state.db")
 	mustOpen(t, path)
