@@ -94,7 +94,7 @@ func (r *Relay) openFiles() error {
 		return err
 	}
 	// First the one that says whether another relay has the folder: state.ErrInUse.
-	if r.state, err = state.Open(filepath.Join(folder, "state.db")); err != nil {
+	if r.state, err = state.Open(filepath.Join(folder, "state.db"), r.log); err != nil {
 		return err
 	}
 	options := storeOptions(r.config, r.log)

@@ -67,6 +67,8 @@ var problems = []problem{
 	{"E1504", "probe_failed", exitFailed, "See the dialogue: mxkeep health probe -v"},
 	{"E1505", "damage_found", exitFailed, "What to do is in: mxkeep status"},
 	{"E1506", admin.CodeBadArchive, exitFailed, "Is it a file of mxkeep queue export? Its first entry is archive.json: tar tf FILE"},
+	{"E1507", "ledger_incomplete", exitFailed, "What is missing, and how to bring it back: mxkeep db stats, mxkeep help damage"},
+	{"E1508", "head_not_found", exitFailed, "Lines that old may have been trimmed; else the ledger was changed: mxkeep help ledger"},
 	{"E2101", "config_invalid", exitConfig, "Compare with: mxkeep config example"},
 	{"E2201", "start_failed", exitFailed, "Mend what the message names and start it again; no mail was accepted or touched"},
 	{"E2202", "port_in_use", exitFailed, "See who listens there: ss -ltnp; stop that, or change inbound.listen or http.listen"},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"time"
 
@@ -50,7 +51,8 @@ func (a *adopting) end(id queue.ID, mine chan struct{}) {
 	close(mine)
 }
 
-// Adopt brings in a message that was accepted elsewhere.
+// Adopt brings in a message that was accepted elsewhere. While part of the
+// ledger is missing nobody knows what has been delivered: then it is held.
 func (s *Store) Adopt(ctx context.Context, a queue.Adoption, content io.Reader) (queue.ID, error) {
 	if err := s.takesChanges(ctx); err != nil {
 		return "", err
@@ -70,6 +72,9 @@ func (s *Store) Adopt(ctx context.Context, a queue.Adoption, content io.Reader) 
 	defer end()
 	id, err := s.idFor(ctx, a.Message)
 	if err == nil {
+		if s.adopting.known.missing() != nil {
+			a.Held = strings.TrimPrefix(a.Held+"; part of the ledger here is missing: it may have been delivered already", "; ")
+		}
 		err = s.adopt(ctx, id, a, content)
 	}
 	if err != nil {

@@ -139,6 +139,8 @@ type Store struct {
 	ledger   *ledger       // what has left the generations
 	filing   sync.Mutex    // held by the one who writes to it
 
+	ledgerDoubt string // why lines may be missing at its end; "" if none are
+
 	ids    sync.Mutex
 	lastID queue.ID
 	drafts map[queue.ID]struct{} // IDs given to drafts that have not ended
@@ -199,15 +201,19 @@ func Open(dir string, o Options) (*Store, error) {
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop = stop
 	s.startCheckRest(ctx)
+	s.startClearDoubts(ctx)
 	go s.giveBack(ctx)
 	return s, nil
 }
 
-func (s *Store) openFiles() (err error) {
+func (s *Store) openFiles() error {
 	if err := removeUnfinished(s.dir); err != nil {
 		return err
 	}
-	if s.ledger, err = openLedger(s.dir, s.options.LedgerKeep, s.options.Log); err != nil {
+	if err := s.describeLedgerRest(); err != nil {
+		return err
+	}
+	if err := s.openLedger(); err != nil {
 		return err
 	}
 	s.gone = s.ledger.books.Account

@@ -21,6 +21,7 @@ type known struct {
 	mu     sync.Mutex
 	after  uint64                       // lines up to this one have been read
 	prints map[[idSize]byte]fingerprint // nil until it is read
+	gap    error                        // why lines are missing; nil if none are
 	timer  *time.Timer
 }
 
@@ -50,7 +51,7 @@ func (k *known) find(ctx context.Context, s *Store, id queue.ID, m queue.Message
 // transaction has not ended are read the next time: their messages are in the store.
 func (k *known) read(ctx context.Context, s *Store) error {
 	if k.prints == nil {
-		k.prints, k.after = map[[idSize]byte]fingerprint{}, 0
+		k.prints, k.after, k.gap = map[[idSize]byte]fingerprint{}, 0, nil
 		k.timer = time.AfterFunc(knownFor, k.forget)
 	}
 	k.timer.Reset(knownFor)
@@ -58,8 +59,9 @@ func (k *known) read(ctx context.Context, s *Store) error {
 	if err != nil {
 		return err
 	}
-	r := ledgerReader{store: s, after: k.after, end: ready}
+	r := ledgerReader{store: s, after: k.after, end: ready, told: map[int]bool{}}
 	r.each = func(p pair) bool { k.add(p); return true }
+	r.tell = func(err error) bool { k.gap = err; return true }
 	if err := r.run(ctx); err != nil {
 		return err
 	}
@@ -86,6 +88,13 @@ func (k *known) add(p pair) {
 		}
 	}
 	k.prints[key] = began
+}
+
+// missing says why lines are missing, as of the last question; nil if none are.
+func (k *known) missing() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.gap
 }
 
 // forget frees the memory.

@@ -33,7 +33,11 @@ func (s *Store) Salvage(ctx context.Context, name, actor string, dry bool) (queu
 	if before.File == "" {
 		return queue.Salvage{}, fmt.Errorf("there is nothing to salvage: %s: %w", before.Why, queue.ErrState)
 	}
-	found, err := search(filepath.Join(s.dir, before.File))
+	look := search
+	if before.Ledger {
+		look = searchLedger
+	}
+	found, err := look(filepath.Join(s.dir, before.File))
 	if err != nil {
 		return queue.Salvage{}, fmt.Errorf("%s: %w", name, err)
 	}
@@ -43,7 +47,7 @@ func (s *Store) Salvage(ctx context.Context, name, actor string, dry bool) (queu
 	}
 	s.adopting.alone.Lock() // what is found missing must not come in meanwhile
 	defer s.adopting.alone.Unlock()
-	run := &salvage{store: s, find: found, aside: a, actor: actor, result: queue.Salvage{File: name, DryRun: dry}}
+	run := &salvage{store: s, find: found, aside: a, actor: actor, result: queue.Salvage{File: name, Ledger: before.Ledger, DryRun: dry}}
 	if err := run.bringBack(ctx, before); err != nil {
 		return run.result, err
 	}
@@ -73,7 +77,7 @@ type salvage struct {
 
 // bringBack does everything but the books of the file.
 func (r *salvage) bringBack(ctx context.Context, from aside) error {
-	if err := r.bringLines(ctx, from); err != nil {
+	if err := errors.Join(r.bringCauses(ctx), r.bringLines(ctx, from)); err != nil {
 		return err
 	}
 	for _, id := range sortedKeys(r.messages) {
@@ -303,6 +307,13 @@ func (r *acceptedRecord) putBack(b *batch, then queue.Message, interrupted *queu
 // been found, and nothing else if everything could be read.
 func (r *salvage) books(a aside) aside {
 	a.Salvaged, a.Back = now(), r.back
+	if a.Ledger {
+		a.Certainty = queue.About
+		if r.whole {
+			a.Certainty = queue.Exact
+		}
+		return a
+	}
 	if a.Certainty == queue.Exact {
 		return a
 	}
@@ -325,6 +336,9 @@ func (r *salvage) books(a aside) aside {
 // told is the ledger line about the run.
 func (r *salvage) told() queue.Entry {
 	s := r.result
+	if s.Ledger {
+		return queue.Entry{At: now(), Event: queue.Noted, Actor: r.actor, Reason: fmt.Sprintf("salvaged %s: %d ledger lines are back, under new numbers", s.File, s.Lines)}
+	}
 	return queue.Entry{At: now(), Event: queue.Noted, Actor: r.actor, Reason: fmt.Sprintf(
 		"salvaged %s: %d messages are held again, %d of them damaged, with %d recipients; %s recipients are still set aside",
 		s.File, s.Messages, s.Damaged, s.Recipients, number(s.Rest, s.Certainty))}

@@ -109,6 +109,7 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("POST /v1/resume", answer(s.resume))
 	mux.HandleFunc("GET /v1/db/stats", answer(s.fileStats))
 	mux.HandleFunc("POST /v1/db/check", s.check)
+	mux.HandleFunc("GET /v1/db/ledger", s.exportLedger)
 	mux.HandleFunc("POST /v1/db/salvage", answer(s.salvage))
 	mux.HandleFunc("POST /v1/db/accept-loss", answer(s.acceptLoss))
 	mux.HandleFunc("/", answer(func(r *http.Request) (any, error) {

@@ -29,6 +29,7 @@ const (
 	SchemaChecked  = "mxkeep.db.checked/1"
 	SchemaSalvage  = "mxkeep.db.salvage/1"
 	SchemaLoss     = "mxkeep.db.loss/1"
+	SchemaGap      = "mxkeep.trace.gap/1"
 
 	SchemaImport     = "mxkeep.queue.import/1"
 	SchemaImportLine = "mxkeep.queue.import.line/1"
@@ -38,7 +39,7 @@ const (
 func Schemas() []string {
 	return []string{SchemaStatus, SchemaMessage, SchemaSummary, SchemaShape, SchemaChange, SchemaEntry,
 		SchemaUpstream, SchemaProbe, SchemaSwitch, SchemaReady, SchemaError,
-		SchemaFiles, SchemaFinding, SchemaChecked, SchemaSalvage, SchemaLoss, SchemaImport, SchemaImportLine}
+		SchemaFiles, SchemaFinding, SchemaChecked, SchemaSalvage, SchemaLoss, SchemaImport, SchemaImportLine, SchemaGap}
 }
 
 // Time is an instant on the wire: RFC 3339 in UTC with milliseconds. The zero Time is null.
