@@ -284,7 +284,7 @@ func TestVerifyFinds(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, "cannot be read: "},
-		{"a newer format", in(1, func(tx *bbolt.Tx) error { return tx.Bucket(bucketMeta).Put(keyFormat, []byte{format + 1}) }), "this version reads format 1"},
+		{"a newer format", in(1, func(tx *bbolt.Tx) error { return tx.Bucket(bucketMeta).Put(keyFormat, []byte{format + 1}) }), "this version reads formats 1 to 2"},
 		{"a missing bucket", in(1, func(tx *bbolt.Tx) error { return tx.DeleteBucket(bucketCauses) }), "not a ledger file"},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
@@ -332,7 +332,7 @@ func TestOpenRefusesLedger(t *testing.T) {
 	}{
 		{"a newer format", func(t *testing.T, path string) {
 			edit(t, path, func(tx *bbolt.Tx) error { return tx.Bucket(bucketMeta).Put(keyFormat, []byte{format + 1}) })
-		}, "this version reads format 1"},
+		}, "this version reads formats 1 to 2"},
 		{"another database", func(t *testing.T, path string) {
 			edit(t, path, func(tx *bbolt.Tx) error { return tx.DeleteBucket(bucketMeta) })
 		}, "not a ledger file"},

@@ -97,19 +97,21 @@ func (f *ledgerFile) open(options bbolt.Options) (_ *bbolt.DB, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", f.path, plain(err))
 	}
-	if err := db.View(checkLedgerFile); err != nil {
+	if err := db.View(f.check); err != nil {
 		return nil, fmt.Errorf("%s: %w", f.path, errors.Join(plain(err), db.Close()))
 	}
 	f.db = db
 	return db, nil
 }
 
-func checkLedgerFile(tx *bbolt.Tx) error {
+// check wants a ledger file of a format that can be read: a chain is never
+// written anew, so that files of every format stay.
+func (f *ledgerFile) check(tx *bbolt.Tx) error {
 	meta := tx.Bucket(bucketMeta)
 	if meta == nil || tx.Bucket(bucketLines) == nil || tx.Bucket(bucketCauses) == nil {
 		return errors.New("not a ledger file")
 	}
-	return checkFormat(meta)
+	return checkFormat(f.path, meta)
 }
 
 // view reads the file; it does nothing when the file has been trimmed.
