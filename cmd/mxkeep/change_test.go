@@ -35,7 +35,7 @@ var readingVerbs = []string{"status", "ready", "queue list", "queue stats", "que
 	"db check", "db stats"}
 
 // fileVerbs change files, not messages that were chosen: see db_test.go.
-var fileVerbs = []string{"db salvage", "db accept-loss"}
+var fileVerbs = []string{"db salvage", "db accept-loss", "db compact", "db migrate"}
 
 // runs are commands that are processes of their own, not clients.
 var runs = []string{"serve", "demo"}

@@ -236,3 +236,8 @@ func (g *generation) completeCounters(tx *bbolt.Tx) (recounted bool, err error) 
 	c.Tx = uint64(tx.ID())
 	return true, bucket.Put(keyAccount, encodeCounters(c))
 }
+
+// Fits reports whether there is room for the copy, with the MinFree of the options.
+func Fits(m queue.Migration, o Options) bool {
+	return hasRoomFor(m.Copy, m.Free, o.withDefaults().MinFree) == nil
+}

@@ -108,6 +108,7 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("POST /v1/db/check", s.check)
 	mux.HandleFunc("POST /v1/db/salvage", answer(s.salvage))
 	mux.HandleFunc("POST /v1/db/accept-loss", answer(s.acceptLoss))
+	mux.HandleFunc("POST /v1/db/compact", answer(s.compact))
 	mux.HandleFunc("/", answer(func(r *http.Request) (any, error) {
 		return nil, fail(CodeBadRequest, "no such request: %s %q", r.Method, r.URL.Path)
 	}))
