@@ -320,13 +320,15 @@ func TestUpgradeKilled(t *testing.T) {
 	begun := time.Now()
 	u.start()
 	startup := time.Since(begun)
+	stages := map[string]int{}
 	for round := range upgrades() {
 		u.kill()
 		if err := errors.Join(os.RemoveAll(u.queue), os.CopyFS(u.queue, os.DirFS(filepath.Join(template, "queue")))); err != nil {
 			t.Fatal(err)
 		}
 		for range 1 + random.IntN(3) {
-			u.startAndKill(time.Duration(random.Int64N(int64(startup))))
+			u.startAndKill(time.Duration(random.Int64N(int64(startup) / 2)))
+			stages[u.stage()]++
 		}
 		u.start()
 		st, err := u.client.Status(t.Context())
@@ -338,12 +340,44 @@ func TestUpgradeKilled(t *testing.T) {
 			t.Errorf("round %d: %+v, %q", round, st.Store, st.Trouble)
 		}
 	}
+	t.Logf("after a kill the files were: %v; a start takes %s", stages, startup)
 	u.play("healthy")
 	u.until("all is delivered", time.Minute, func(st admin.Status) bool { return st.Account.Queued == 0 && st.Queue.ByState["active"] == 0 })
 	u.wantArrivals()
 	if out, code := u.exit("db", "check"); code != 1 || !strings.Contains(out, "1 thing is damaged") {
 		t.Errorf("db check: exit %d, %s", code, out)
 	}
+}
+
+// stage says how far a change of the files came.
+func (u *upgrade) stage() string {
+	u.t.Helper()
+	m, err := bolt.PlanMigration(u.queue)
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	all, changes := 0, 0
+	for _, f := range m.Files {
+		if strings.HasPrefix(f.Name, "gen-") {
+			all++
+		}
+		if f.Changes {
+			changes++
+		}
+	}
+	copied, err := filepath.Glob(filepath.Join(u.queue, "before-format-*Z"))
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	switch {
+	case len(copied) == 0:
+		return "as they were"
+	case changes == all:
+		return "copied"
+	case changes > 0:
+		return "changed in part"
+	}
+	return "changed"
 }
 
 // startAndKill lets the relay live for a moment.

@@ -35,11 +35,15 @@ const (
 	recountRate = 40_000
 )
 
+// planPatience is how long the last process may take to let go: a child that
+// it had just begun has the lock for a moment longer.
+const planPatience = time.Second
+
 // PlanMigration says what opening the store in dir would do to its files. It
 // changes nothing. It fails if a process has the store open, if there is none,
 // or if a newer version has written it.
 func PlanMigration(dir string) (m queue.Migration, err error) {
-	lock, err := lockFolder(dir, 0)
+	lock, err := lockFolder(dir, planPatience)
 	if err != nil {
 		return m, err
 	}

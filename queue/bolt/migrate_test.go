@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -519,5 +520,72 @@ func TestPlanMigrationRefuses(t *testing.T) {
 		if _, err := PlanMigration(dir); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%v does not say %q", err, says)
 		}
+	}
+}
+
+// toFormat1 gives a store that is closed the form of the first version.
+func toFormat1(t testing.TB, dir string) {
+	t.Helper()
+	for _, name := range files(t, dir, "gen-") {
+		db, err := bbolt.Open(filepath.Join(dir, name), 0o600, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = db.Update(func(tx *bbolt.Tx) error {
+			c, err := decodeCounters(tx.Bucket(bucketCounters).Get(keyAccount))
+			c.Upstreams = nil
+			meta := tx.Bucket(bucketMeta)
+			return errors.Join(err, meta.Put(keyFormat, []byte{1}), meta.Delete(keyStore), tx.Bucket(bucketCounters).Put(keyAccount, encodeCounters(c)))
+		})
+		if err := errors.Join(err, db.Close(), os.Remove(filepath.Join(dir, summaryName(numberOf(name))))); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkMigrate changes one file of 256 MiB of messages of 4 or 75 KiB,
+// which is copied before and counted anew.
+func BenchmarkMigrate(b *testing.B) {
+	for _, size := range []int{4 << 10, 75 << 10} {
+		b.Run(fmt.Sprint(size>>10, "KiB"), func(b *testing.B) {
+			template := b.TempDir()
+			s := open(b, template, Options{})
+			a, body := benchAcceptance(b), make([]byte, size)
+			messages := (250 << 20) / (size + 1500)
+			var group sync.WaitGroup
+			for range 64 {
+				group.Go(func() {
+					for range messages / 64 {
+						if _, err := tryAccept(s, a, body); err != nil {
+							b.Error(err)
+						}
+					}
+				})
+			}
+			group.Wait()
+			if err := s.Close(); err != nil {
+				b.Fatal(err)
+			}
+			toFormat1(b, template)
+			for b.Loop() {
+				b.StopTimer()
+				dir := b.TempDir()
+				if err := os.CopyFS(filepath.Join(dir, "queue"), os.DirFS(template)); err != nil {
+					b.Fatal(err)
+				}
+				syscall.Sync()
+				b.StartTimer()
+				s, err := Open(filepath.Join(dir, "queue"), Options{Interrupted: -1})
+				b.StopTimer()
+				if err != nil {
+					b.Fatal(err)
+				}
+				if err := errors.Join(s.Close(), os.RemoveAll(dir)); err != nil {
+					b.Fatal(err)
+				}
+				b.StartTimer()
+			}
+			b.ReportMetric(float64(messages/64*64), "messages")
+		})
 	}
 }
