@@ -98,7 +98,7 @@ func (r *Relay) openFiles() error {
 		return err
 	}
 	options := storeOptions(r.config, r.log)
-	options.Check = r.check
+	options.Check, options.Version, options.Progress = r.check, r.version, r.copying
 	if r.store, err = bolt.Open(filepath.Join(folder, "queue"), options); err != nil {
 		return err
 	}

@@ -35,7 +35,7 @@ var readingVerbs = []string{"status", "ready", "queue list", "queue stats", "que
 	"db check", "db stats", "db export-ledger"}
 
 // fileVerbs change files, not messages that were chosen: see db_test.go.
-var fileVerbs = []string{"db salvage", "db accept-loss"}
+var fileVerbs = []string{"db salvage", "db accept-loss", "db compact", "db migrate"}
 
 // archiveVerbs are about archives of messages: see queue_export_test.go.
 var archiveVerbs = []string{"queue export", "queue import"}

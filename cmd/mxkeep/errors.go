@@ -76,10 +76,15 @@ var problems = []problem{
 	{"E2204", "address_not_ours", exitFailed, "Choose an address of this machine in inbound.listen and http.listen: ip -brief address"},
 	{"E2205", "already_running", exitFailed, "Another relay has this data folder or this socket: systemctl status mxkeep"},
 	{"E2206", codeDiskFailed, exitDisk, "See whether the disk is full or broken: df -h, dmesg. A start shows what was kept; senders try the rest again"},
+	{"E2207", codeNewerFormat, exitConfig, "Nothing was touched. Start the version that wrote the files, or a newer one; to go back: mxkeep help upgrade"},
+	{"E2208", "no_room_for_copy", exitFailed, "Nothing was changed: the version before can go on with the files. Make room, or let the queue drain: mxkeep help upgrade"},
 	{"E2301", "demo_failed", exitFailed, "The ends of the logs are above, if there are any; to keep everything: mxkeep demo --keep DIR"},
 }
 
-const codeDiskFailed = "disk_failed"
+const (
+	codeDiskFailed  = "disk_failed"
+	codeNewerFormat = "newer_format"
+)
 
 // failure is an error that the command line itself raises, by its code.
 type failure struct{ code, message string }

@@ -24,7 +24,9 @@ func newServe(a *app) *cobra.Command {
 			"being received or delivered come to its end first; told a second time, it ends at once, and no accepted mail\n" +
 			"is lost. A service manager that sets NOTIFY_SOCKET is told when mail is accepted (Type=notify).\n\n" +
 			"If the disk fails, senders that wait are told to try again, nothing more is accepted, and the relay ends with\n" +
-			"exit code 74. It may be started again at once, as a service manager does: only that shows what was kept.",
+			"exit code 74. It may be started again at once, as a service manager does: only that shows what was kept.\n\n" +
+			"Files of an older version are copied and then changed, see mxkeep help upgrade. Files of a newer one are left\n" +
+			"as they are, and the relay ends with exit code 78.",
 		Example: "  mxkeep serve --config /etc/mxkeep/mxkeep.yaml",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -71,6 +73,10 @@ func whyNotStarted(err error) string {
 		return "port_not_allowed"
 	case port && errors.Is(err, syscall.EADDRNOTAVAIL):
 		return "address_not_ours"
+	case errors.Is(err, bolt.ErrNewer):
+		return codeNewerFormat
+	case errors.Is(err, bolt.ErrNoRoom):
+		return "no_room_for_copy"
 	case diskFailed(err):
 		return codeDiskFailed
 	}

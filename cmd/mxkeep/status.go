@@ -121,6 +121,11 @@ func (a *app) showStatus(w io.Writer, st admin.Status) {
 	}
 	f.labelled("queue", a.queueWords(st)...)
 	f.labelled("inbound", inboundWords(st)...)
+	if st.Store != nil {
+		for _, c := range st.Store.Copies {
+			f.labelled("copy", a.copyWords(c, st.At.Time)...)
+		}
+	}
 	if st.WhatNext != "" {
 		f.labelled("next", st.WhatNext)
 	}

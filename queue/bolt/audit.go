@@ -26,7 +26,7 @@ func (s *Store) Files(ctx context.Context) (files []queue.File, err error) {
 	}
 	for i, g := range all {
 		now := g.standing()
-		f := queue.File{Name: g.name(), CreatedAt: g.created, Used: now.size, Youngest: i == len(all)-1, Account: now.counters.Account,
+		f := queue.File{Name: g.name(), CreatedAt: g.created, Used: now.size, Reusable: now.reusable(), Youngest: i == len(all)-1, Account: now.counters.Account,
 			Messages: map[queue.State]int64{}, Bytes: now.counters.Bytes, Damaged: now.counters.Damaged, Unreadable: now.counters.Unreadable}
 		for state, n := range now.counters.Messages {
 			if n != 0 {

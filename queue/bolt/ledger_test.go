@@ -284,7 +284,7 @@ func TestVerifyFinds(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, "cannot be read: "},
-		{"a newer format", in(1, func(tx *bbolt.Tx) error { return tx.Bucket(bucketMeta).Put(keyFormat, []byte{format + 1}) }), "this version reads format 1"},
+		{"a newer format", in(1, func(tx *bbolt.Tx) error { return tx.Bucket(bucketMeta).Put(keyFormat, []byte{format + 1}) }), "this version reads formats 1 to 2"},
 		{"a missing bucket", in(1, func(tx *bbolt.Tx) error { return tx.DeleteBucket(bucketCauses) }), "not a ledger file"},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
@@ -335,7 +335,7 @@ func TestOpenRefusesLedger(t *testing.T) {
 			if err := writeJSON(filepath.Join(filepath.Dir(path), summaryName(1)), summary{Format: format + 1}, (*os.File).Sync); err != nil {
 				t.Fatal(err)
 			}
-		}, "this version reads format 1"},
+		}, "this version reads formats 1 to 2"},
 		{"a name that is no ledger file's", func(t *testing.T, path string) {
 			if err := os.Rename(path, filepath.Join(filepath.Dir(path), "ledger-000001-2026.db")); err != nil {
 				t.Fatal(err)

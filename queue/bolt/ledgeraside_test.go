@@ -215,7 +215,7 @@ func TestDamagedLedgerIsSetAside(t *testing.T) {
 	}{
 		{"a format that nobody wrote", func(t *testing.T, path string) {
 			edit(t, path, func(tx *bbolt.Tx) error { return tx.Bucket(bucketMeta).Put(keyFormat, []byte{format + 1}) })
-		}, "this version reads format 1"},
+		}, "this version reads formats 1 to 2"},
 		{"another database", func(t *testing.T, path string) {
 			edit(t, path, func(tx *bbolt.Tx) error { return tx.DeleteBucket(bucketMeta) })
 		}, "not a ledger file"},

@@ -106,7 +106,7 @@ func (f *ledgerFile) open(options bbolt.Options) (_ *bbolt.DB, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", f.path, unusable(err))
 	}
-	if err := db.View(checkLedgerFile); err != nil {
+	if err := db.View(f.check); err != nil {
 		return nil, fmt.Errorf("%s: %w", f.path, errors.Join(plain(err), db.Close()))
 	}
 	f.db = db
@@ -134,12 +134,14 @@ func (f *ledgerFile) inspect() (doubt string, err error) {
 	return doubt, nil
 }
 
-func checkLedgerFile(tx *bbolt.Tx) error {
+// check wants a ledger file of a format that can be read: a chain is never
+// written anew, so that files of every format stay.
+func (f *ledgerFile) check(tx *bbolt.Tx) error {
 	meta := tx.Bucket(bucketMeta)
 	if meta == nil || tx.Bucket(bucketLines) == nil || tx.Bucket(bucketCauses) == nil {
 		return fmt.Errorf("%w: not a ledger file", ErrDamagedFile)
 	}
-	if err := checkFormat(meta); err != nil {
+	if err := checkFormat(f.path, meta); err != nil {
 		return fmt.Errorf("%w: %w", ErrDamagedFile, err)
 	}
 	return nil

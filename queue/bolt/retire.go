@@ -93,6 +93,8 @@ func (s *Store) giveBack(ctx context.Context) {
 			return
 		case <-s.failed:
 			return
+		case c := <-s.asked:
+			c.run(ctx)
 		case <-s.looking:
 		case <-timer.C:
 		}
@@ -115,13 +117,16 @@ func (s *Store) giveBack(ctx context.Context) {
 func (s *Store) giveBackDue(ctx context.Context) (next time.Time, err error) {
 	for {
 		g, at := s.nextDue()
-		if trim := s.ledger.trimDue(time.Now()); !trim.IsZero() && (at.IsZero() || trim.Before(at)) {
-			g, at = nil, trim
+		for _, old := range []time.Time{s.ledger.trimDue(time.Now()), s.copyAt()} {
+			if !old.IsZero() && (at.IsZero() || old.Before(at)) {
+				g, at = nil, old
+			}
 		}
 		if at.IsZero() || at.After(time.Now()) {
 			return at, nil
 		}
 		if g == nil {
+			s.dropCopies(time.Now())
 			err = s.trimLedger()
 		} else {
 			err = s.giveBackOne(ctx, g)
@@ -142,6 +147,9 @@ func (s *Store) nextDue() (first *generation, when time.Time) {
 	for _, g := range all {
 		old := g.old.Load()
 		at, ok := g.standing().due(g.created, !old, s.options.GenerationAge, s.options.Quiet)
+		if g.wanted {
+			at, ok = g.created, true
+		}
 		if !ok || old && g.users.Load() > 0 {
 			continue
 		}
@@ -173,6 +181,12 @@ func (s *Store) giveBackOne(ctx context.Context, g *generation) error {
 	if g.users.Load() > 0 {
 		return nil
 	}
+	return s.moveAndRetire(ctx, g)
+}
+
+// moveAndRetire moves what is left of an old generation that nobody uses, and
+// removes it.
+func (s *Store) moveAndRetire(ctx context.Context, g *generation) error {
 	if err := s.moveRemainder(ctx, g); err != nil {
 		return err
 	}

@@ -57,7 +57,7 @@ func (g *generation) summary() summary {
 // good as none: it is written without waiting for the disk.
 func readSummary(dir string, number int) (s summary, found bool) {
 	text, err := os.ReadFile(filepath.Join(dir, summaryName(number)))
-	if err != nil || json.Unmarshal(text, &s) != nil || s.Format != format {
+	if err != nil || json.Unmarshal(text, &s) != nil || !reads(s.Format) {
 		return summary{}, false
 	}
 	return s, true

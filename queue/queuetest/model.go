@@ -161,6 +161,12 @@ func (w *model) adopt() {
 		w.wantErr(err, queue.ErrState)
 		return
 	}
+	if slices.ContainsFunc(w.adopted, func(other queue.Adoption) bool {
+		return other.Message.ID == a.Message.ID && other.Message.Same(a.Message)
+	}) {
+		w.wantErr(err, queue.ErrExists) // the clock stood still, and all else was drawn as before
+		return
+	}
 	w.must(err)
 	if _, known := w.messages[id]; known {
 		w.Fatalf("%s was known before", id)

@@ -14,6 +14,7 @@ import (
 
 // Files is what admin needs of a store that keeps mail in files.
 type Files interface {
+	Storage
 	Files(ctx context.Context) ([]queue.File, error)
 	Aside(ctx context.Context) ([]queue.Aside, error)
 	Audit(ctx context.Context, head string, found func(queue.Finding) error) (queue.Checked, error)
@@ -24,9 +25,10 @@ type Files interface {
 
 // FileReport lists the files of the store.
 type FileReport struct {
-	Schema string  `json:"schema"`
-	Files  []File  `json:"files"` // in use, oldest first
-	Aside  []Aside `json:"aside"` // set aside, oldest first, also those that are closed
+	Schema string       `json:"schema"`
+	Store  *StoreReport `json:"store"`
+	Files  []File       `json:"files"` // in use, oldest first
+	Aside  []Aside      `json:"aside"` // set aside, oldest first, also those that are closed
 }
 
 // File is a file in use.
@@ -35,6 +37,7 @@ type File struct {
 	CreatedAt  Time             `json:"created_at"`
 	Size       int64            `json:"size_bytes"`
 	Used       int64            `json:"used_bytes"`
+	Reusable   int64            `json:"reusable_bytes"` // of used_bytes: of mail that has left, which goes with the file
 	Youngest   bool             `json:"takes_new_mail"`
 	Messages   int64            `json:"messages"`
 	ByState    map[string]int64 `json:"by_state"`
@@ -149,7 +152,7 @@ func describeAside(a queue.Aside) Aside {
 }
 
 func describeFile(f queue.File) File {
-	d := File{Name: f.Name, CreatedAt: Time{f.CreatedAt}, Size: f.Size, Used: f.Used, Youngest: f.Youngest, ByState: map[string]int64{},
+	d := File{Name: f.Name, CreatedAt: Time{f.CreatedAt}, Size: f.Size, Used: f.Used, Reusable: f.Reusable, Youngest: f.Youngest, ByState: map[string]int64{},
 		Bytes: f.Bytes, OldestAt: Time{f.Oldest}, Damaged: f.Damaged, Unreadable: f.Unreadable, Account: *account(f.Account)}
 	for _, state := range queue.States() {
 		if !state.Final() {
@@ -182,7 +185,7 @@ func (s *Server) fileStats(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	report := FileReport{Schema: SchemaFiles, Files: []File{}, Aside: []Aside{}}
+	report := FileReport{Schema: SchemaFiles, Store: s.storage(), Files: []File{}, Aside: []Aside{}}
 	for _, f := range used {
 		report.Files = append(report.Files, describeFile(f))
 	}

@@ -112,6 +112,7 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("GET /v1/db/ledger", s.exportLedger)
 	mux.HandleFunc("POST /v1/db/salvage", answer(s.salvage))
 	mux.HandleFunc("POST /v1/db/accept-loss", answer(s.acceptLoss))
+	mux.HandleFunc("POST /v1/db/compact", answer(s.compact))
 	mux.HandleFunc("/", answer(func(r *http.Request) (any, error) {
 		return nil, fail(CodeBadRequest, "no such request: %s %q", r.Method, r.URL.Path)
 	}))

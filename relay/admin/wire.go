@@ -29,6 +29,7 @@ const (
 	SchemaChecked  = "mxkeep.db.checked/1"
 	SchemaSalvage  = "mxkeep.db.salvage/1"
 	SchemaLoss     = "mxkeep.db.loss/1"
+	SchemaCompact  = "mxkeep.db.compaction/1"
 	SchemaGap      = "mxkeep.trace.gap/1"
 
 	SchemaImport     = "mxkeep.queue.import/1"
@@ -39,7 +40,7 @@ const (
 func Schemas() []string {
 	return []string{SchemaStatus, SchemaMessage, SchemaSummary, SchemaShape, SchemaChange, SchemaEntry,
 		SchemaUpstream, SchemaProbe, SchemaSwitch, SchemaReady, SchemaError,
-		SchemaFiles, SchemaFinding, SchemaChecked, SchemaSalvage, SchemaLoss, SchemaImport, SchemaImportLine, SchemaGap}
+		SchemaFiles, SchemaFinding, SchemaChecked, SchemaSalvage, SchemaLoss, SchemaCompact, SchemaImport, SchemaImportLine, SchemaGap}
 }
 
 // Time is an instant on the wire: RFC 3339 in UTC with milliseconds. The zero Time is null.

@@ -21,10 +21,26 @@ type Files struct {
 	Salvaged []string      // what was salvaged, and by whom
 	Exported string        // what an export answers
 	Bounds   [2]time.Time  // of the last export
-	Fail     error         // of everything
+	Is       queue.Identity
+	Copied   []queue.Copy
+	Compacts queue.Compaction // what a compaction answers
+	Fail     error            // of everything
 }
 
 var _ admin.Files = (*Files)(nil)
+
+// Identity is Is.
+func (f *Files) Identity() queue.Identity { return f.Is }
+
+// Copies lists Copied.
+func (f *Files) Copies() []queue.Copy { return f.Copied }
+
+// Compact answers with Compacts.
+func (f *Files) Compact(_ context.Context, dry bool) (queue.Compaction, error) {
+	did := f.Compacts
+	did.DryRun = dry
+	return did, f.Fail
+}
 
 // Files lists Used.
 func (f *Files) Files(context.Context) ([]queue.File, error) { return f.Used, f.Fail }
