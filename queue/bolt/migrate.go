@@ -237,6 +237,9 @@ func (g *generation) completeCounters(tx *bbolt.Tx) (recounted bool, err error) 
 		}
 	}
 	c.Upstreams, c.Trash, c.Done, c.Damaged = fresh.Upstreams, fresh.Trash, fresh.Done, fresh.Damaged
+	if c.Done > 0 && c.DoneAt.IsZero() { // it goes within an hour from now, not while everybody starts
+		c.DoneAt = now()
+	}
 	c.Tx = uint64(tx.ID())
 	return true, bucket.Put(keyAccount, encodeCounters(c))
 }
