@@ -85,6 +85,9 @@ type Options struct {
 	// file must not be opened. nil is no check.
 	Check func(ctx context.Context, path string) error
 	Log   *slog.Logger // nil is silence
+	// Unsynced waits for the disk only in Close: a power cut before it ruins the
+	// files. It is for tests that need a large store soon, and never for mail.
+	Unsynced bool
 
 	step func(string) // called between the steps of giving back
 }

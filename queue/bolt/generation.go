@@ -139,7 +139,7 @@ func generationNumbers(dir string) ([]int, error) {
 }
 
 func (s *Store) boltOptions() *bbolt.Options {
-	return &bbolt.Options{Timeout: s.options.LockTimeout, FreelistType: bbolt.FreelistMapType, NoStatistics: true,
+	return &bbolt.Options{Timeout: s.options.LockTimeout, FreelistType: bbolt.FreelistMapType, NoStatistics: true, NoSync: s.options.Unsynced,
 		// Address space only: a file that outgrows its mapping stops all readers.
 		InitialMmapSize: int(2 * s.options.GenerationSize)}
 }
@@ -408,6 +408,9 @@ func (g *generation) close() error {
 func (g *generation) closeFile() error {
 	if g.broken {
 		return nil
+	}
+	if g.store.options.Unsynced {
+		return plain(errors.Join(g.db.Sync(), g.db.Close()))
 	}
 	return plain(g.db.Close())
 }
