@@ -2,6 +2,7 @@ package bolt
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"hash/maphash"
@@ -18,6 +19,7 @@ type parser struct {
 	rest  []byte
 	begun bool // a member of the object has been read
 	bad   bool // it is not as encodeMessage writes it
+	plain bool // all strings stand there as they are
 	words *words
 }
 
@@ -47,9 +49,28 @@ func (w *words) word(text []byte) string {
 // parseMessage reads a record without its header. ok is false if encoding/json
 // has to read it, or to refuse it.
 func parseMessage(body []byte, w *words) (m queue.Message, ok bool) {
-	p := parser{rest: body, words: w}
+	p := parser{rest: body, words: w, plain: isPlain(body)}
 	p.message(&m)
 	return m, !p.bad && len(p.rest) == 0
+}
+
+// isPlain reports whether text is printable ASCII without a backslash. It looks
+// at eight bytes at a time.
+func isPlain(text []byte) bool {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	for ; len(text) >= 8; text = text[8:] {
+		x := binary.LittleEndian.Uint64(text)
+		y := x ^ '\\'*ones
+		if (x|(x-' '*ones)&^x|(y-ones)&^y)&highs != 0 {
+			return false
+		}
+	}
+	for _, c := range text {
+		if c < ' ' || c >= 0x80 || c == '\\' {
+			return false
+		}
+	}
+	return true
 }
 
 func (p *parser) message(m *queue.Message) {
@@ -206,27 +227,26 @@ func (p *parser) str() []byte {
 		p.bad = true
 		return nil
 	}
-	for i, c := range p.rest {
-		switch {
-		case c == '"':
-			text := p.rest[:i]
-			p.rest = p.rest[i+1:]
-			return text
-		case c == '\\' || c < ' ' || c > '~':
-			return p.escaped()
-		}
+	if !p.plain {
+		return p.escaped()
 	}
-	p.bad = true
-	return nil
+	text, rest, ended := bytes.Cut(p.rest, []byte{'"'})
+	p.bad = p.bad || !ended
+	p.rest = rest
+	return text
 }
 
-// escaped reads a string behind its quotation mark that does not stand there as it is.
+// escaped reads a string behind its quotation mark that may not stand there as it is.
 func (p *parser) escaped() []byte {
 	for i := 0; i < len(p.rest); i++ {
 		switch p.rest[i] {
 		case '\\':
 			i++
 		case '"':
+			if text := p.rest[:i]; isPlain(text) {
+				p.rest = p.rest[i+1:]
+				return text
+			}
 			var text string
 			err := json.Unmarshal(append([]byte{'"'}, p.rest[:i+1]...), &text)
 			p.bad = p.bad || err != nil

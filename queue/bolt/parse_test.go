@@ -129,6 +129,19 @@ func FuzzParser(f *testing.F) {
 	})
 }
 
+func TestIsPlain(t *testing.T) {
+	for c := range 256 {
+		want := c >= ' ' && c < 0x80 && c != '\\'
+		for _, place := range []int{0, 7, 8, 15, 16, 17} {
+			text := []byte(strings.Repeat("a", 18))
+			text[place] = byte(c)
+			if got := isPlain(text); got != want {
+				t.Errorf("%q is plain: %v", text, got)
+			}
+		}
+	}
+}
+
 func BenchmarkParser(b *testing.B) {
 	m := wholeMessage()
 	m.Envelope.Recipients[1] = m.Envelope.Recipients[0]

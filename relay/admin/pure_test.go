@@ -134,7 +134,7 @@ func TestRepliesAreCountedByWhoWaits(t *testing.T) {
 		for _, r := range results {
 			m.Envelope.Recipients = append(m.Envelope.Recipients, queue.Recipient{Last: r})
 		}
-		if got := lastReply(m); got != want {
+		if got := lastReply(m, briefs{}); got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
 	}
