@@ -135,6 +135,7 @@ type Store struct {
 	space    space
 	holdings holdings
 	buffers  buffers
+	values   values
 	seq      atomic.Uint64 // of the last ledger line
 	causes   sync.Mutex    // held while a message with a cause is committed
 	leases   leases        // given since Open and not settled

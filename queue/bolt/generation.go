@@ -287,7 +287,7 @@ func checkFormat(meta *bbolt.Bucket) error {
 // removeDrafts removes chunks of messages that were never committed: the
 // process ended while they were received.
 func (g *generation) removeDrafts() error {
-	page, err := g.page([][]byte{bucketDrafts}, nil, nil, pageLength)
+	page, _, err := g.page([][]byte{bucketDrafts}, nil, nil, pageLength)
 	if err != nil || len(page) == 0 {
 		return err
 	}

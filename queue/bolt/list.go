@@ -20,14 +20,16 @@ import (
 const (
 	pageLength = 64
 	pageGrowth = 8
+	pageBytes  = 256 << 10 // of values, and one more
 )
 
 // pair is a key and its value, copied.
 type pair struct{ key, value []byte }
 
 // page reads up to length pairs of some buckets in order of their keys, after one
-// key and before another; nil is open.
-func (g *generation) page(names [][]byte, after, end []byte, length int) (page []pair, err error) {
+// key and before another; nil is open. It stops as well at pageBytes, and says
+// whether that was the end.
+func (g *generation) page(names [][]byte, after, end []byte, length int) (page []pair, ended bool, err error) {
 	type position struct {
 		cursor     *bbolt.Cursor
 		key, value []byte
@@ -43,11 +45,12 @@ func (g *generation) page(names [][]byte, after, end []byte, length int) (page [
 			}
 			open = append(open, p)
 		}
-		for len(page) < length {
+		for size := 0; len(page) < length && size < pageBytes; {
 			open = slices.DeleteFunc(open, func(p *position) bool {
 				return p.key == nil || end != nil && bytes.Compare(p.key, end) >= 0
 			})
 			if len(open) == 0 {
+				ended = true
 				break
 			}
 			first := slices.MinFunc(open, func(a, b *position) int { return bytes.Compare(a.key, b.key) })
@@ -55,7 +58,8 @@ func (g *generation) page(names [][]byte, after, end []byte, length int) (page [
 				return fmt.Errorf("%s: %w: key %q comes after %q", g.name(), ErrDamagedFile, first.key, last)
 			}
 			last = first.key
-			page = append(page, pair{bytes.Clone(first.key), bytes.Clone(first.value)})
+			page = append(page, pair{bytes.Clone(first.key), g.store.values.copied(first.value)})
+			size += len(first.value)
 			first.key, first.value = first.cursor.Next()
 		}
 		return nil
@@ -63,7 +67,7 @@ func (g *generation) page(names [][]byte, after, end []byte, length int) (page [
 	if errors.Is(err, ErrDamagedFile) && g.opened {
 		err = g.suspect(err)
 	}
-	return page, err
+	return page, ended, err
 }
 
 // source reads pairs of one generation page by page.
@@ -85,11 +89,11 @@ func (s *source) fill() error {
 	if len(s.rest) > 0 || s.ended {
 		return nil
 	}
-	page, err := s.generation.page(s.buckets, s.after, s.end, s.length)
+	page, ended, err := s.generation.page(s.buckets, s.after, s.end, s.length)
 	if err != nil {
 		return err
 	}
-	s.rest, s.ended = page, len(page) < s.length
+	s.rest, s.ended = page, ended
 	s.length = min(s.length*pageGrowth, pageLength)
 	if len(page) > 0 {
 		s.after = page[len(page)-1].key
@@ -297,18 +301,11 @@ func (s *Store) candidates(ctx context.Context, f queue.Filter) iter.Seq2[queue.
 	if slices.ContainsFunc(f.States, queue.State.Final) {
 		buckets = shelves()
 	}
-	return func(yield func(queue.Message, error) bool) {
-		w := newWords()
-		for p, err := range s.walk(ctx, buckets, nil, nil) {
-			var m queue.Message
-			if err == nil {
-				m, err = decodeWith(w, queue.ID(p.key), p.value)
-			}
-			if !yield(m, err) {
-				return
-			}
-		}
+	pairs := s.walk(ctx, buckets, nil, nil)
+	if 0 < f.Limit && f.Limit < batchRecords {
+		return inLine(pairs)
 	}
+	return s.ahead(pairs)
 }
 
 func (s *Store) byID(ctx context.Context, ids []queue.ID) iter.Seq2[queue.Message, error] {

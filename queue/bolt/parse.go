@@ -19,7 +19,6 @@ type parser struct {
 	rest  []byte
 	begun bool // a member of the object has been read
 	bad   bool // it is not as encodeMessage writes it
-	plain bool // all strings stand there as they are
 	words *words
 }
 
@@ -49,7 +48,7 @@ func (w *words) word(text []byte) string {
 // parseMessage reads a record without its header. ok is false if encoding/json
 // has to read it, or to refuse it.
 func parseMessage(body []byte, w *words) (m queue.Message, ok bool) {
-	p := parser{rest: body, words: w, plain: isPlain(body)}
+	p := parser{rest: body, words: w}
 	p.message(&m)
 	return m, !p.bad && len(p.rest) == 0
 }
@@ -105,6 +104,7 @@ func (p *parser) envelope(e *queue.Envelope) {
 	p.text("upstream", &e.Upstream)
 	p.text("reverse_path", &e.ReversePath)
 	if p.key("recipients") {
+		e.Recipients = make([]queue.Recipient, 0, bytes.Count(p.rest, []byte(`{"forward_path":`)))
 		p.open('[')
 		for more := true; more && !p.bad; more = p.comma() {
 			e.Recipients = append(e.Recipients, queue.Recipient{})
@@ -227,35 +227,55 @@ func (p *parser) str() []byte {
 		p.bad = true
 		return nil
 	}
-	if !p.plain {
+	end := bytes.IndexByte(p.rest, '"')
+	if end < 0 || !isPlain(p.rest[:end]) {
 		return p.escaped()
 	}
-	text, rest, ended := bytes.Cut(p.rest, []byte{'"'})
-	p.bad = p.bad || !ended
-	p.rest = rest
+	text := p.rest[:end]
+	p.rest = p.rest[end+1:]
 	return text
 }
 
-// escaped reads a string behind its quotation mark that may not stand there as it is.
+// escaped reads a string behind its quotation mark that does not stand there as it is.
 func (p *parser) escaped() []byte {
 	for i := 0; i < len(p.rest); i++ {
 		switch p.rest[i] {
 		case '\\':
 			i++
 		case '"':
-			if text := p.rest[:i]; isPlain(text) {
-				p.rest = p.rest[i+1:]
-				return text
-			}
-			var text string
-			err := json.Unmarshal(append([]byte{'"'}, p.rest[:i+1]...), &text)
-			p.bad = p.bad || err != nil
+			text := p.rest[:i]
+			quoted := p.rest[:i+1]
 			p.rest = p.rest[i+1:]
-			return []byte(text)
+			if angles := angles(text); isPlain(angles) {
+				return angles
+			}
+			var other string
+			err := json.Unmarshal(append([]byte{'"'}, quoted...), &other)
+			p.bad = p.bad || err != nil
+			return []byte(other)
 		}
 	}
 	p.bad = true
 	return nil
+}
+
+// angles is the text with the brackets that encoding/json escapes: every
+// Message-ID has them.
+func angles(text []byte) []byte {
+	plain := make([]byte, 0, len(text))
+	for i := 0; i < len(text); i++ {
+		c := text[i]
+		if c == '\\' && len(text) >= i+6 {
+			switch string(text[i : i+6]) {
+			case `\u003c`:
+				c, i = '<', i+5
+			case `\u003e`:
+				c, i = '>', i+5
+			}
+		}
+		plain = append(plain, c)
+	}
+	return plain
 }
 
 // quoted reads a string of that length; nil if it has another.

@@ -85,7 +85,7 @@ func (f *filler) wave(ctx context.Context, first, n int) error {
 		if len(claimed) != n {
 			return fmt.Errorf("%d of %d messages could be claimed", len(claimed), n)
 		}
-		err = together(n, func(i int) error { return f.store.Settle(ctx, deferral(claimed[i], next)) })
+		err = together(n, func(i int) error { return f.store.Settle(ctx, Deferral(claimed[i], next)) })
 	}
 	return err
 }
@@ -125,8 +125,8 @@ func (f *filler) accept(ctx context.Context, i int) (queue.ID, error) {
 	return d.ID(), d.Commit(ctx, a)
 }
 
-// deferral settles an attempt that the upstream has put off for both recipients.
-func deferral(m queue.Message, next time.Time) queue.Settlement {
+// Deferral settles an attempt that the upstream has put off for both recipients.
+func Deferral(m queue.Message, next time.Time) queue.Settlement {
 	s := queue.Settlement{ID: m.ID, Attempt: m.Attempts, NextAttempt: next, Step: m.Step + 1, Results: map[int]queue.Result{}}
 	for i := range m.Envelope.Recipients {
 		s.Results[i] = queue.Result{At: time.Now().UTC().Round(0), Action: queue.Deferred, Scope: queue.ScopeOneRecipient,
