@@ -75,7 +75,8 @@ type source struct {
 	generation *generation
 	buckets    [][]byte
 	after, end []byte
-	length     int // of the next page
+	length     int  // of the next page
+	long       bool // several pages have been read, and others follow
 	rest       []pair
 	ended      bool
 }
@@ -94,11 +95,15 @@ func (s *source) fill() error {
 		return err
 	}
 	s.rest, s.ended = page, ended
+	if long := s.length == pageLength && !ended; long != s.long {
+		s.long = long
+		err = s.generation.view(func(tx *bbolt.Tx) error { readOn(tx, long); return nil })
+	}
 	s.length = min(s.length*pageGrowth, pageLength)
 	if len(page) > 0 {
 		s.after = page[len(page)-1].key
 	}
-	return nil
+	return err
 }
 
 // pairs lists the pairs of some buckets in order of their keys.
