@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -276,9 +277,9 @@ func (c *Client) streamVia(ctx context.Context, via *http.Client, method, path s
 		return err
 	}
 	defer response.Body.Close()
-	for lines := json.NewDecoder(response.Body); ; {
-		var line json.RawMessage
-		if err := lines.Decode(&line); errors.Is(err, io.EOF) {
+	for lines := bufio.NewReader(response.Body); ; {
+		line, err := lines.ReadBytes('\n')
+		if errors.Is(err, io.EOF) && len(line) == 0 {
 			return nil
 		} else if err != nil {
 			return errors.Join(ErrCutOff, err, ctx.Err())
