@@ -25,7 +25,7 @@ func backlog(t *testing.T, messages int) *Store {
 		t.Fatal(err)
 	}
 	now := time.Now()
-	b := queuetest.Backlog{Upstream: "exo", Domain: "corp.example", Messages: messages, Attempts: 2, Size: 100, Since: now.Add(-time.Hour), Due: now}
+	b := queuetest.Backlog{Upstream: "exo", Domain: "corp.example", Messages: messages, Attempts: 2, Size: 4000, Since: now.Add(-time.Hour), Due: now}
 	if err := errors.Join(queuetest.Fill(t.Context(), s, b), s.Close()); err != nil {
 		t.Fatal(err)
 	}
@@ -33,7 +33,7 @@ func backlog(t *testing.T, messages int) *Store {
 }
 
 func TestUnsyncedStoreIsWholeAfterClose(t *testing.T) {
-	s := backlog(t, 1500)
+	s := backlog(t, 600)
 	if len(s.generations) < 2 {
 		t.Fatalf("%d files: this proves nothing", len(s.generations))
 	}
@@ -47,7 +47,7 @@ func TestUnsyncedStoreIsWholeAfterClose(t *testing.T) {
 
 // TestListingsAgree: however a listing is read, it has the same messages.
 func TestListingsAgree(t *testing.T) {
-	s := backlog(t, 1500)
+	s := backlog(t, 600)
 	var want []queue.Message
 	for m, err := range inLine(s.walk(t.Context(), [][]byte{bucketLive}, nil, nil)) {
 		if err != nil {
@@ -55,10 +55,10 @@ func TestListingsAgree(t *testing.T) {
 		}
 		want = append(want, m)
 	}
-	if len(want) != 1500 || !slices.IsSortedFunc(want, func(a, b queue.Message) int { return strings.Compare(string(a.ID), string(b.ID)) }) {
+	if len(want) != 600 || !slices.IsSortedFunc(want, func(a, b queue.Message) int { return strings.Compare(string(a.ID), string(b.ID)) }) {
 		t.Fatalf("%d messages", len(want))
 	}
-	for _, limit := range []int{0, 1, batchRecords - 1, batchRecords, 200, 1500, 2000} {
+	for _, limit := range []int{0, 1, batchRecords - 1, batchRecords, 200, 600, 2000} {
 		n := 0
 		for m, err := range s.Messages(t.Context(), queue.Filter{Limit: limit}) {
 			if err != nil || fmt.Sprint(m) != fmt.Sprint(want[n]) {
@@ -74,8 +74,8 @@ func TestListingsAgree(t *testing.T) {
 
 // TestListingIsLeft: nothing goes on behind the back of one who has left.
 func TestListingIsLeft(t *testing.T) {
-	s := backlog(t, 1500)
-	for _, after := range []int{1, 2, 100, 1000} {
+	s := backlog(t, 600)
+	for _, after := range []int{1, 2, 100, 500} {
 		n := 0
 		for _, err := range s.Messages(t.Context(), queue.Filter{}) {
 			if err != nil {
@@ -95,7 +95,7 @@ func TestListingIsLeft(t *testing.T) {
 			cancel()
 		}
 	}
-	if !errors.Is(last, context.Canceled) || n > 1000 {
+	if !errors.Is(last, context.Canceled) || n > 500 {
 		t.Errorf("after %d messages: %v", n, last)
 	}
 	for _, err := range s.ahead(func(yield func(pair, error) bool) { yield(pair{}, errMoved) }) {
