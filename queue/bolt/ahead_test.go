@@ -25,8 +25,9 @@ func backlog(t *testing.T, messages int) *Store {
 		t.Fatal(err)
 	}
 	now := time.Now()
-	b := queuetest.Backlog{Upstream: "exo", Domain: "corp.example", Messages: messages, Attempts: 2, Size: 4000, Since: now.Add(-time.Hour), Due: now}
-	if err := errors.Join(queuetest.Fill(t.Context(), s, b), s.Close()); err != nil {
+	b := queuetest.Backlog{Upstream: "exo", Domain: "corp.example", Messages: messages / 2, Attempts: 2, Size: 4000, Since: now.Add(-time.Hour), Due: now}
+	// What comes second finds the first file full.
+	if err := errors.Join(queuetest.Fill(t.Context(), s, b), queuetest.Fill(t.Context(), s, b), s.Close()); err != nil {
 		t.Fatal(err)
 	}
 	return open(t, dir, Options{})
@@ -145,7 +146,11 @@ func TestListingGoesOnBehindDamage(t *testing.T) {
 	for m := range s.Messages(t.Context(), queue.Filter{}) {
 		ids = append(ids, m.ID)
 	}
-	err := s.generations[0].update(func(tx *bbolt.Tx) error {
+	g, err := s.home(ids[100])
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = g.update(func(tx *bbolt.Tx) error {
 		return tx.Bucket(bucketLive).Put([]byte(ids[100]), bytes.Repeat([]byte{recordVersion}, 50))
 	})
 	if err != nil {
