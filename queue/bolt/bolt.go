@@ -89,6 +89,9 @@ type Options struct {
 	Progress func(done, all int64)
 	Version  string       // of the program, for who reads the files later
 	Log      *slog.Logger // nil is silence
+	// Unsynced waits for the disk only in Close: a power cut before it ruins the
+	// files. It is for tests that need a large store soon, and never for mail.
+	Unsynced bool
 
 	step  func(string)                  // called between the steps of giving back, and of changing the format
 	clone func(to, from *os.File) error // cloneFile
@@ -148,6 +151,7 @@ type Store struct {
 	space    space
 	holdings holdings
 	buffers  buffers
+	values   values
 	seq      atomic.Uint64 // of the last ledger line
 	causes   sync.Mutex    // held while a message with a cause is committed
 	leases   leases        // given since Open and not settled

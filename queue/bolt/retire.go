@@ -312,7 +312,7 @@ func (s *Store) readyLines(ctx context.Context, seq uint64) (end uint64, err err
 func (s *Store) fileCauses(ctx context.Context, g *generation) error {
 	var after []byte
 	for {
-		page, err := g.page([][]byte{bucketCauses}, after, nil)
+		page, _, err := g.page([][]byte{bucketCauses}, after, nil, pageLength)
 		if err != nil || len(page) == 0 {
 			return err
 		}

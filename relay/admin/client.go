@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -312,9 +313,9 @@ func (c *Client) streamVia(ctx context.Context, via *http.Client, method, path s
 // lines calls each with every line of an answer, and closes it.
 func lines(ctx context.Context, response *http.Response, each func(schema string, line []byte) error) error {
 	defer response.Body.Close()
-	for lines := json.NewDecoder(response.Body); ; {
-		var line json.RawMessage
-		if err := lines.Decode(&line); errors.Is(err, io.EOF) {
+	for lines := bufio.NewReader(response.Body); ; {
+		line, err := lines.ReadBytes('\n')
+		if errors.Is(err, io.EOF) && len(line) == 0 {
 			return nil
 		} else if err != nil {
 			return errors.Join(ErrCutOff, err, ctx.Err())

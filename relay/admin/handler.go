@@ -219,6 +219,9 @@ func (s *stream) write(document any) error {
 	return nil
 }
 
+// flush sends what was written. To be called before something that takes long.
+func (s *stream) flush() error { return http.NewResponseController(s.w).Flush() }
+
 // end closes the stream: with the error as its last line, if there is one.
 func (s *stream) end(err error) {
 	if err == nil {
