@@ -129,6 +129,7 @@ type Store struct {
 	options  Options
 	lock     *os.File // the folder, locked
 	clean    bool     // the last stop was clean
+	copied   bool     // dir is a backup: nothing is written to it
 	space    space
 	holdings holdings
 	buffers  buffers
@@ -160,6 +161,7 @@ type Store struct {
 	layout  atomic.Uint64 // counts what makes readers look again: messages that have moved, generations that have gone
 	moving  sync.RWMutex  // held while messages count in two generations
 	looking chan struct{} // a token: something may be due to go
+	giving  chan struct{} // has a token while somebody gives back, or keeps others from it
 	stop    context.CancelFunc
 	stopped chan struct{} // closed when nothing gives back any more
 
@@ -183,7 +185,7 @@ var ErrFailed = errors.New("the store takes no further change")
 // before it are checked first, and the others while the store is in use.
 func Open(dir string, o Options) (*Store, error) {
 	s := &Store{dir: dir, options: o.withDefaults(), wakes: map[string]chan struct{}{}, drafts: map[queue.ID]struct{}{}, failed: make(chan struct{}),
-		looking: make(chan struct{}, 1), stopped: make(chan struct{})}
+		looking: make(chan struct{}, 1), giving: make(chan struct{}, 1), stopped: make(chan struct{})}
 	if err := errors.Join(os.MkdirAll(dir, 0o700), syncFolder(filepath.Dir(dir))); err != nil {
 		return nil, fmt.Errorf("queue: %w", err)
 	}
@@ -207,7 +209,7 @@ func (s *Store) openFiles() (err error) {
 	if err := removeUnfinished(s.dir); err != nil {
 		return err
 	}
-	if s.ledger, err = openLedger(s.dir, s.options.LedgerKeep, s.options.Log); err != nil {
+	if s.ledger, err = openLedger(s.dir, s.options.LedgerKeep, s.options.Log, ledgerOptions()); err != nil {
 		return err
 	}
 	s.gone = s.ledger.books.Account

@@ -33,7 +33,7 @@ type ledger struct {
 }
 
 // openLedger opens the newest file in dir. There is none before the first line is filed.
-func openLedger(dir string, keep time.Duration, log *slog.Logger) (*ledger, error) {
+func openLedger(dir string, keep time.Duration, log *slog.Logger, options bbolt.Options) (*ledger, error) {
 	l := &ledger{dir: dir, keep: keep, log: log, head: make([]byte, sha256.Size)}
 	paths, err := filepath.Glob(filepath.Join(dir, "ledger-*.db"))
 	if err != nil {
@@ -51,7 +51,7 @@ func openLedger(dir string, keep time.Duration, log *slog.Logger) (*ledger, erro
 		return l, nil
 	}
 	newest := l.files[len(l.files)-1]
-	db, err := newest.open(ledgerOptions())
+	db, err := newest.open(options)
 	if err != nil {
 		return nil, err
 	}

@@ -112,7 +112,12 @@ func (s *Store) giveBack(ctx context.Context) {
 }
 
 // giveBackDue does all that is due, and says when the next is; zero is never.
+// It waits while a backup is made: meanwhile nothing may move.
 func (s *Store) giveBackDue(ctx context.Context) (next time.Time, err error) {
+	if err := s.holdStill(ctx); err != nil {
+		return time.Time{}, err
+	}
+	defer s.goOn()
 	for {
 		g, at := s.nextDue()
 		if trim := s.ledger.trimAt(); !trim.IsZero() && (at.IsZero() || trim.Before(at)) {
