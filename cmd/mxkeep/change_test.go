@@ -32,10 +32,10 @@ var changingVerbs = map[string][]string{
 // readingVerbs change nothing at all.
 var readingVerbs = []string{"status", "ready", "queue list", "queue stats", "queue show", "queue cat", "trace",
 	"health show", "health probe", "config validate", "config example", "version", "completion", "help",
-	"db check", "db stats"}
+	"db check", "db stats", "backup inspect", "backup list"}
 
-// fileVerbs change files, not messages that were chosen: see db_test.go.
-var fileVerbs = []string{"db salvage", "db accept-loss"}
+// fileVerbs change files, not messages that were chosen: see db_test.go and backup_test.go.
+var fileVerbs = []string{"db salvage", "db accept-loss", "backup create", "backup restore"}
 
 // runs are commands that are processes of their own, not clients.
 var runs = []string{"serve", "demo"}

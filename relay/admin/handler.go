@@ -29,6 +29,10 @@ const (
 	CodeRefused         = "refused_by_part"
 	CodeNotReady        = "not_ready"
 	CodeNoFile          = "no_such_file"
+	CodeBadDestination  = "bad_destination"
+	CodeNoRoom          = "no_room"
+	CodeBackupBusy      = "backup_busy"
+	CodeBackupFailed    = "backup_failed"
 )
 
 // statuses is the HTTP status of each code.
@@ -48,6 +52,10 @@ var statuses = map[string]int{
 	CodeRefused:         http.StatusConflict,
 	CodeNotReady:        http.StatusServiceUnavailable,
 	CodeNoFile:          http.StatusNotFound,
+	CodeBadDestination:  http.StatusBadRequest,
+	CodeNoRoom:          http.StatusInsufficientStorage,
+	CodeBackupBusy:      http.StatusConflict,
+	CodeBackupFailed:    http.StatusInternalServerError,
 }
 
 // Codes lists the codes of the API.
@@ -108,6 +116,8 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("POST /v1/db/check", s.check)
 	mux.HandleFunc("POST /v1/db/salvage", answer(s.salvage))
 	mux.HandleFunc("POST /v1/db/accept-loss", answer(s.acceptLoss))
+	mux.HandleFunc("GET /v1/backups", answer(s.backups))
+	mux.HandleFunc("POST /v1/backups", s.makeBackup)
 	mux.HandleFunc("/", answer(func(r *http.Request) (any, error) {
 		return nil, fail(CodeBadRequest, "no such request: %s %q", r.Method, r.URL.Path)
 	}))

@@ -31,6 +31,7 @@ type Status struct {
 	Account     *Account         `json:"account"`  // null if the store cannot be read
 	Inbound     InboundStatus    `json:"inbound"`
 	Aside       []Aside          `json:"aside"` // what was set aside and is not closed
+	BackupAt    Time             `json:"last_backup_at"`
 }
 
 // Todo is something for a person to do.
@@ -159,7 +160,7 @@ type InboundStatus struct {
 func (s *Server) Status(ctx context.Context) Status {
 	now := time.Now()
 	st := Status{Schema: SchemaStatus, At: Time{now}, StartedAt: Time{s.options.Started}, Version: s.options.Version,
-		Ready: true, Upstreams: []UpstreamStatus{}, Stranded: []string{}, Trouble: []string{}, Todo: []Todo{}, Aside: []Aside{}}
+		Ready: true, Upstreams: []UpstreamStatus{}, Stranded: []string{}, Trouble: []string{}, Todo: []Todo{}, Aside: []Aside{}, BackupAt: s.lastBackup()}
 	if err := s.options.Ready(); err != nil {
 		st.Ready, st.NotReady = false, err.Error()
 	}
