@@ -70,6 +70,7 @@ func TestBackupWhileInUse(t *testing.T) {
 	var mu sync.Mutex
 	accepted := map[queue.ID]int{}
 	var stop atomic.Bool
+	more := make(chan struct{}, 1) // a token: there are some more
 	var group sync.WaitGroup
 	for range 6 {
 		group.Go(func() {
@@ -82,7 +83,14 @@ func TestBackupWhileInUse(t *testing.T) {
 				}
 				mu.Lock()
 				accepted[id] = len(body)
+				n := len(accepted)
 				mu.Unlock()
+				if n%30 == 0 {
+					select {
+					case more <- struct{}{}:
+					default:
+					}
+				}
 				if rand.IntN(3) == 0 {
 					continue
 				}
@@ -98,6 +106,7 @@ func TestBackupWhileInUse(t *testing.T) {
 		})
 	}
 	for range 4 {
+		<-more
 		mu.Lock()
 		before := make([]queue.ID, 0, len(accepted))
 		for id := range accepted {

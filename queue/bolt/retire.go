@@ -112,12 +112,7 @@ func (s *Store) giveBack(ctx context.Context) {
 }
 
 // giveBackDue does all that is due, and says when the next is; zero is never.
-// It waits while a backup is made: meanwhile nothing may move.
 func (s *Store) giveBackDue(ctx context.Context) (next time.Time, err error) {
-	if err := s.holdStill(ctx); err != nil {
-		return time.Time{}, err
-	}
-	defer s.goOn()
 	for {
 		g, at := s.nextDue()
 		if trim := s.ledger.trimAt(); !trim.IsZero() && (at.IsZero() || trim.Before(at)) {
@@ -126,15 +121,24 @@ func (s *Store) giveBackDue(ctx context.Context) (next time.Time, err error) {
 		if at.IsZero() || at.After(time.Now()) {
 			return at, nil
 		}
-		if g == nil {
-			err = s.trimLedger()
-		} else {
-			err = s.giveBackOne(ctx, g)
-		}
-		if err != nil {
+		if err := s.giveBackFirst(ctx, g); err != nil {
 			return time.Time{}, err
 		}
 	}
+}
+
+// giveBackFirst gives back a generation, or trims the ledger if it is nil. It
+// waits while a backup is made, and lets one begin after each: meanwhile nothing
+// may move.
+func (s *Store) giveBackFirst(ctx context.Context, g *generation) error {
+	if err := s.holdStill(ctx); err != nil {
+		return err
+	}
+	defer s.goOn()
+	if g == nil {
+		return s.trimLedger()
+	}
+	return s.giveBackOne(ctx, g)
 }
 
 // nextDue is the generation that is due first. What somebody is about to write
