@@ -209,9 +209,9 @@ func (w whole) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// HoldAll holds every message that waits and is not held, and returns how many.
-// It may be begun again.
-func (s *Store) HoldAll(ctx context.Context, actor, reason string) (held int64, err error) {
+// HoldAll holds every message that waits and is not held, and returns how many;
+// progress is told so meanwhile. It may be begun again.
+func (s *Store) HoldAll(ctx context.Context, actor, reason string, progress func(held int64)) (held int64, err error) {
 	var ids []queue.ID
 	for m, err := range s.Messages(ctx, queue.Filter{}) {
 		if err != nil && !errors.Is(err, queue.ErrDamaged) {
@@ -230,6 +230,7 @@ func (s *Store) HoldAll(ctx context.Context, actor, reason string) (held int64, 
 				mu.Lock()
 				if failed == nil {
 					held++
+					progress(held)
 				} else {
 					err = errors.Join(err, failed)
 				}

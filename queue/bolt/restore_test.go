@@ -219,10 +219,10 @@ func TestHoldAll(t *testing.T) {
 	amend(t, s, ids[0], queue.Hold)
 	amend(t, s, ids[1], queue.Delete)
 	deliver(t, s, ids[2])
-	if n, err := s.HoldAll(t.Context(), "carol", "restored"); n != 57 || err != nil {
+	if n, err := s.HoldAll(t.Context(), "carol", "restored", func(int64) {}); n != 57 || err != nil {
 		t.Errorf("held %d, %v", n, err)
 	}
-	if n, err := s.HoldAll(t.Context(), "carol", "restored"); n != 0 || err != nil {
+	if n, err := s.HoldAll(t.Context(), "carol", "restored", func(int64) {}); n != 0 || err != nil {
 		t.Errorf("again: held %d, %v", n, err)
 	}
 	if stats := statsOf(t, s); stats.Messages[queue.StateHeld] != 58 {
@@ -231,7 +231,7 @@ func TestHoldAll(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	acceptOne(t, s)
-	if _, err := s.HoldAll(ctx, "carol", "restored"); !errors.Is(err, context.Canceled) {
+	if _, err := s.HoldAll(ctx, "carol", "restored", func(int64) {}); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
 	}
 	queuetest.Balanced(t, s)

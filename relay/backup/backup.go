@@ -24,6 +24,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/mxkeep/mxkeep/queue"
@@ -171,6 +172,15 @@ func List(dir string) (found []Found, err error) {
 	}
 	slices.SortStableFunc(found, func(a, b Found) int { return b.Manifest.MadeAt.Compare(a.Manifest.MadeAt) })
 	return found, nil
+}
+
+// rename gives a folder its name, durably. It may be that of an empty folder,
+// which os.Rename does not replace.
+func rename(from, to string) error {
+	if err := syscall.Rename(from, to); err != nil {
+		return &os.LinkError{Op: "rename", Old: from, New: to, Err: err}
+	}
+	return syncFolder(filepath.Dir(to))
 }
 
 // syncFolder makes names in the folder durable.

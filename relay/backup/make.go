@@ -62,7 +62,7 @@ func (s Source) Make(ctx context.Context, dir string, progress func(done, of int
 	if err = writeManifest(work, m); err != nil {
 		return m, err
 	}
-	return m, errors.Join(os.Rename(work, dir), syncFolder(filepath.Dir(dir)))
+	return m, rename(work, dir)
 }
 
 // suits reports whether a backup can have the name.

@@ -25,7 +25,7 @@ type Target struct {
 	AsHeld bool
 	Actor  string
 	DryRun bool
-	Watch  func(done int64) // told how many messages have been looked at; nil is nobody
+	Watch  func(done int64) // told how many messages are done; nil is nobody
 }
 
 // Restored is what came back, or would.
@@ -194,8 +194,7 @@ func (b *Backup) place(ctx context.Context, t Target) (sum bolt.Restored, err er
 	if err := b.settle(ctx, work, t); err != nil {
 		return sum, err
 	}
-	t.watch(sum.Messages)
-	return sum, errors.Join(os.Rename(work, filepath.Join(t.Data, queueName)), syncFolder(t.Data))
+	return sum, rename(work, filepath.Join(t.Data, queueName))
 }
 
 // settle opens the queue once, holds what waits, and says in the ledger where it comes from.
@@ -205,7 +204,7 @@ func (b *Backup) settle(ctx context.Context, work string, t Target) error {
 		return err
 	}
 	if t.AsHeld {
-		_, err = store.HoldAll(ctx, t.Actor, b.reason())
+		_, err = store.HoldAll(ctx, t.Actor, b.reason(), t.watch)
 	}
 	if err == nil {
 		err = store.Note(ctx, queue.Entry{At: time.Now().UTC(), Event: queue.Noted, Actor: t.Actor, Reason: "this queue was restored as a whole " + b.source()})
