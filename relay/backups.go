@@ -51,18 +51,22 @@ func (b *backups) Make(ctx context.Context, dir string, progress func(done, of i
 	made := admin.Backup{Schema: admin.SchemaBackup, Dir: dir, BeganAt: admin.Time{Time: m.BeganAt}, MadeAt: admin.Time{Time: m.MadeAt},
 		Seconds: m.TookSeconds, Files: len(m.Files), Size: m.Size(), Messages: m.Held(), Bytes: m.Bytes, Damaged: m.Damaged}
 	b.log.Info("backup.made", "folder", dir, "bytes", made.Size, "messages", made.Messages, "took", time.Duration(made.Seconds*float64(time.Second)).String())
-	return made, b.remember(made)
+	b.remember(made)
+	return made, nil
 }
 
 const madeKey = "made"
 
-func (b *backups) remember(made admin.Backup) error {
+// remember adds one to the list. That it cannot be written does not unmake the backup.
+func (b *backups) remember(made admin.Backup) {
 	before, err := b.Made()
 	if err != nil {
 		b.log.Warn("backups.forgotten", "error", err)
 	}
 	all := append([]admin.Backup{made}, before...)
-	return b.state.Put(backupsOwner, madeKey, all[:min(len(all), madeKept)])
+	if err := b.state.Put(backupsOwner, madeKey, all[:min(len(all), madeKept)]); err != nil {
+		b.log.Warn("backups.unsaved", "error", err)
+	}
 }
 
 // Made are the last backups, the newest first.

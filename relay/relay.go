@@ -19,7 +19,8 @@
 //	queue.stranded    there is mail for an upstream that is no longer configured
 //	backup.made       where, how large, how many messages
 //	backup.failed     why
-//	backups.forgotten the list of the last ones could not be read
+//	backups.unsaved, backups.forgotten
+//	                  the list of the last ones could not be written, or read
 //	upstreams.unsaved, upstreams.forgotten
 //	                  the names of upstreams could not be written, or read
 package relay

@@ -127,9 +127,9 @@ func (a *app) showBackups(w io.Writer, list admin.BackupList) {
 		fmt.Fprintln(w, "No backup is known. To make one: mxkeep backup create DIR")
 		return
 	}
-	rows := [][]string{{"made", "age", "size", "messages", "folder"}}
+	rows := [][]string{{"folder", "made", "age", "size", "messages"}}
 	for _, b := range list.Backups {
-		rows = append(rows, []string{b.MadeAt.In(a.zone()).Format(time.DateTime), since(b.MadeAt, a.now), size(b.Size), admin.Thousands(b.Messages), clean(b.Dir)})
+		rows = append(rows, []string{clean(b.Dir), b.MadeAt.In(a.zone()).Format(time.DateTime), since(b.MadeAt, a.now), size(b.Size), admin.Thousands(b.Messages)})
 	}
 	a.writeTable(w, rows)
 }

@@ -39,7 +39,7 @@ func (a *app) inspect(cmd *cobra.Command, dir string) error {
 	if report.Manifest, err = backup.Read(dir); err != nil {
 		return backupFailure(err)
 	}
-	b, failed := backup.Open(cmd.Context(), dir, checkFile, func(f queue.Finding) error {
+	b, failed := backup.Open(cmd.Context(), dir, a.check, func(f queue.Finding) error {
 		report.Findings = append(report.Findings, admin.Finding{Schema: admin.SchemaFinding, File: f.File, ID: string(f.ID), What: f.What})
 		return nil
 	})
@@ -83,7 +83,9 @@ func (a *app) showInspection(w io.Writer, r inspection) {
 	}
 	f.labelled("recipients", recipients...)
 	f.labelled("files", fmt.Sprintf("%d files", len(m.Files)), size(m.Size()))
-	f.labelled("ledger", fmt.Sprintf("%s lines filed", admin.Thousands(m.Ledger.Lines)), "head "+m.Ledger.Head)
+	if m.Ledger.Files > 0 {
+		f.labelled("ledger", admin.Thousands(m.Ledger.Lines)+" lines filed", "head "+m.Ledger.Head)
+	}
 	for _, found := range r.Findings {
 		fmt.Fprintf(w, "  %s %s %s\n", clean(found.File), clean(found.ID), clean(found.What))
 	}

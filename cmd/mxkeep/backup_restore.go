@@ -62,9 +62,9 @@ func (r *restoring) run(ctx context.Context) (err error) {
 		return err
 	}
 	held := r.target.AsHeld
-	r.target = relay.RestoreTarget(config, checkFile, newLog(io.Discard, config.Log))
+	r.target = relay.RestoreTarget(config, a.check, newLog(io.Discard, config.Log))
 	r.target.AsHeld, r.target.Actor, r.target.DryRun = held, me(), true
-	b, err := backup.Open(ctx, r.dir, checkFile, func(f queue.Finding) error {
+	b, err := backup.Open(ctx, r.dir, a.check, func(f queue.Finding) error {
 		a.words("damaged in the backup: %s %s %s", f.File, f.ID, f.What)
 		return nil
 	})

@@ -34,7 +34,7 @@ type Source struct {
 // ErrDestination or ErrRoom, and nothing is there, if it cannot be made there.
 // progress is told how much of how many bytes has been copied.
 func (s Source) Make(ctx context.Context, dir string, progress func(done, of int64)) (m Manifest, err error) {
-	began := time.Now().UTC()
+	began := time.Now().UTC().Truncate(time.Millisecond)
 	if err := s.suits(dir); err != nil {
 		return m, err
 	}
@@ -57,7 +57,7 @@ func (s Source) Make(ctx context.Context, dir string, progress func(done, of int
 	if err = s.count(ctx, work, &m); err != nil {
 		return m, err
 	}
-	m.MadeAt = time.Now().UTC()
+	m.MadeAt = time.Now().UTC().Truncate(time.Millisecond)
 	m.TookSeconds = m.MadeAt.Sub(began).Seconds()
 	if err = writeManifest(work, m); err != nil {
 		return m, err
