@@ -105,6 +105,9 @@ func TestBackupAndRestore(t *testing.T) {
 	}
 	w.play("healthy")
 	w.start()
+	if out := w.cli("trace", "<first@client.example>"); !strings.Contains(out, "\tadopted\t") || !strings.Contains(out, ": from backup of ") {
+		t.Errorf("trace: %s", out)
+	}
 	st = w.until("all is delivered", 30*time.Second, func(st admin.Status) bool { return st.Account != nil && st.Account.Delivered == 4 })
 	if got := w.received(); !st.NothingLost || got["own"] != 1 || got["first"] != 3 {
 		t.Errorf("the primary got %v; status %+v", got, st)

@@ -139,7 +139,7 @@ func Read(dir string) (m Manifest, err error) {
 		return m, fmt.Errorf("%s of %s is of another kind: %w", manifestName, dir, ErrNone)
 	}
 	for _, f := range m.Files {
-		if !filepath.IsLocal(f.Name) { // the manifest may come from anywhere
+		if !filepath.IsLocal(f.Name) || filepath.Clean(f.Name) != f.Name { // the manifest may come from anywhere
 			return m, fmt.Errorf("%s names %q, which is not in it: %w", manifestName, f.Name, ErrUnsound)
 		}
 	}

@@ -131,6 +131,7 @@ func TestRead(t *testing.T) {
 		"a newer format":   {func() []byte { m := good; m.Format++; return encoded(t, m) }, ErrNewer},
 		"another schema":   {func() []byte { m := good; m.Schema = "x"; return encoded(t, m) }, ErrNone},
 		"no format":        {func() []byte { m := good; m.Format = 0; return encoded(t, m) }, ErrNone},
+		"a way out of it":  {func() []byte { m := good; m.Files = []File{{Name: "queue/../state.db"}}; return encoded(t, m) }, ErrUnsound},
 		"a path out of it": {func() []byte { m := good; m.Files = []File{{Name: "../x"}}; return encoded(t, m) }, ErrUnsound},
 	} {
 		dir := t.TempDir()
