@@ -215,6 +215,28 @@ func (c *Client) AcceptLoss(ctx context.Context, request AcceptRequest) (loss Lo
 	return loss, c.post(ctx, c.brisk, "db/accept-loss", request, &loss)
 }
 
+// MakeBackup makes a backup in a folder, by its whole path, and tells progress
+// how far it is. It takes the time it needs, and ends with ctx.
+func (c *Client) MakeBackup(ctx context.Context, dir string, progress func(BackupProgress)) (made Backup, err error) {
+	complete := false
+	err = c.streamVia(ctx, c.steady, http.MethodPost, "backups", BackupRequest{dir}, func(schema string, line []byte) error {
+		if schema == SchemaBackup {
+			complete = true
+			return json.Unmarshal(line, &made)
+		}
+		return decode(line, func(p BackupProgress) error { progress(p); return nil })
+	})
+	if err == nil && !complete {
+		err = fmt.Errorf("backup without its end: %w", ErrCutOff)
+	}
+	return made, err
+}
+
+// Backups lists the last backups that were made, the newest first.
+func (c *Client) Backups(ctx context.Context) (list BackupList, err error) {
+	return list, c.get(ctx, "backups", &list)
+}
+
 // Pause stops accepting or delivering for a time.
 func (c *Client) Pause(ctx context.Context, request PauseRequest) (did Switch, err error) {
 	return did, c.post(ctx, c.brisk, "pause", request, &did)
