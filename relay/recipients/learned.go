@@ -35,7 +35,8 @@ func (r *LearnedRules) complete() {
 }
 
 const (
-	maxRefused = 10000          // addresses of one domain
+	maxRefused = 10000 // addresses of one domain
+	sweepEvery = time.Minute
 	writeAfter = 24 * time.Hour // by which what is on disk may be older
 	ownerStem  = "recipients of "
 )
@@ -67,6 +68,7 @@ type learned struct {
 	refused map[string]time.Time
 	dirty   map[string]bool // to be written, or deleted
 	latest  time.Time       // evidence
+	swept   time.Time       // when refusals were looked through last
 }
 
 // newLearned reads what is on disk. What cannot be read is forgotten.
@@ -155,6 +157,10 @@ func (l *learned) roomForRefusal(now time.Time) bool {
 	if len(l.refused) < maxRefused {
 		return true
 	}
+	if now.Sub(l.swept) < sweepEvery { // it takes its time, and outsiders choose how often
+		return false
+	}
+	l.swept = now
 	for key, at := range l.refused {
 		if now.Sub(at) >= l.rules.Refused {
 			delete(l.refused, key)

@@ -41,7 +41,7 @@ func parse(name string, r io.Reader) (map[string]struct{}, error) {
 	if text, err = decode(text); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	g := &gathering{name: name, known: map[string]struct{}{}}
+	g := &gathering{name: name, most: maxAddresses, known: map[string]struct{}{}}
 	if body, skipped, comma, ok := table(text); ok {
 		g.csv(body, skipped, comma)
 	} else {
@@ -118,6 +118,7 @@ func columns(header []string) map[int]bool {
 // gathering collects addresses, and what is wrong with others.
 type gathering struct {
 	name  string
+	most  int // addresses
 	known map[string]struct{}
 	wrong []error
 }
@@ -128,10 +129,10 @@ func (g *gathering) fail(line int, err error) {
 
 // full reports whether no more can be taken or reported.
 func (g *gathering) full(line int) bool {
-	if len(g.known) > maxAddresses {
-		g.fail(line, fmt.Errorf("there are more than %d addresses", maxAddresses))
+	if len(g.known) > g.most {
+		g.fail(line, fmt.Errorf("there are more than %d addresses", g.most))
 	}
-	return len(g.wrong) >= maxWrong || len(g.known) > maxAddresses
+	return len(g.wrong) >= maxWrong || len(g.known) > g.most
 }
 
 // lines reads one address a line.
