@@ -69,7 +69,7 @@ func (u *Upstream) Exists(ctx context.Context, path smtp.Path) (exists, ok bool)
 			continue
 		}
 		h, ok := heard(path, a)
-		return h.Exists, ok
+		return ok && h.Exists, ok
 	}
 }
 
@@ -77,8 +77,9 @@ func (u *Upstream) Exists(ctx context.Context, path smtp.Path) (exists, ok bool)
 func (s *session) ask(ctx context.Context, path smtp.Path) answer {
 	release := s.under(ctx)
 	a := s.begun(path)
-	if !release() && a.ok() {
-		a = s.fail(a.phase, a.command, s.stopped(ctx))
+	if !release() { // what closes the connection may be under way
+		s.hangUp()
+		a.ours = true
 	}
 	return a
 }
