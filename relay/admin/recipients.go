@@ -239,17 +239,23 @@ func staleRecipients(st *Status) (list []Todo) {
 	for _, r := range st.Recipients {
 		about := "The " + r.Source + " of recipients of " + r.Domain
 		switch {
-		case r.State == "missing" && r.Source == "list":
-			list = append(list, Todo{about + " was never read: " + withoutIt(r), "mxkeep recipients import FILE " + r.Domain})
 		case r.State == "missing":
-			list = append(list, Todo{about + " was never read" + because(r) + ": " + withoutIt(r), "mxkeep recipients sync " + r.Domain})
+			list = append(list, Todo{about + " was never read" + because(r) + ": " + withoutIt(r), renewed(r)})
 		case r.State == "stale":
-			list = append(list, Todo{fmt.Sprintf("%s is %s old%s: %s", about, count(int64(st.At.Sub(r.At.Time)/(24*time.Hour)), "day"), because(r), withoutIt(r)), "mxkeep recipients sync " + r.Domain})
+			list = append(list, Todo{fmt.Sprintf("%s is %s old%s: %s", about, count(int64(st.At.Sub(r.At.Time)/(24*time.Hour)), "day"), because(r), withoutIt(r)), renewed(r)})
 		case r.State == "failing":
 			list = append(list, Todo{about + " could not be read again" + because(r) + ". What was known before still holds.", "mxkeep recipients sync " + r.Domain})
 		}
 	}
 	return list
+}
+
+// renewed is the command that makes a source young again.
+func renewed(r RecipientSource) string {
+	if r.Source == "list" {
+		return "mxkeep recipients import FILE " + r.Domain
+	}
+	return "mxkeep recipients sync " + r.Domain
 }
 
 func because(r RecipientSource) string {
