@@ -30,7 +30,7 @@ const (
 	graphTries   = 6
 	maxPause     = 5 * time.Minute // that a server may ask for
 	maxPage      = 32 << 20
-	maxPages     = 20000
+	maxPages     = 2000
 )
 
 // collections are the kinds of objects that have addresses. Dynamic distribution

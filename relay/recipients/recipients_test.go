@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -78,11 +79,14 @@ func TestLearn(t *testing.T) {
 
 func TestCallAhead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
 		asked, silent := "", false
 		d := one(t, func(c *Domain) {
 			c.Sources, c.NotKnown = []Source{SourceCallAhead}, Defer
 			c.CallAhead = CallAhead{AtOnce: 2, PerMinute: 6, Ask: func(ctx context.Context, p smtp.Path) (exists, ok bool) {
+				mu.Lock()
 				asked += p.Local + " "
+				mu.Unlock()
 				if p.Local == "slow" {
 					<-ctx.Done()
 				}
@@ -211,6 +215,10 @@ func TestSyncOfAList(t *testing.T) {
 	wantVerdicts(t, d, map[string]Verdict{"a@corp.example": Unknown, "b@corp.example": Known, "c@corp.example": Known})
 	if s := d.Sources()[0]; s.Stale || s.Count != 2 || time.Since(s.At) < time.Minute {
 		t.Errorf("read: %+v", s)
+	}
+	write(t, file, "c@corp.example\n", -time.Hour) // newer than what was imported
+	if _, err := d.Sync(t.Context(), "", false); err != nil || d.Sources()[0].At.After(time.Now()) {
+		t.Errorf("%v, %+v", err, d.Sources())
 	}
 	if err := os.Remove(file); err != nil {
 		t.Fatal(err)

@@ -230,7 +230,7 @@ func TestAnswersOfGraph(t *testing.T) {
 		{"no list", "/users", "{}", 200, "there is no list in it"},
 		{"another host", "/users", `{"value":[],"@odata.nextLink":"https://evil.example/v1.0/users"}`, 200, "its next page is elsewhere"},
 		{"a host that begins alike", "/users", `{"value":[],"@odata.nextLink":"https://graph.example.evil.example/"}`, 200, "its next page is elsewhere"},
-		{"no end", "/users", `{"value":[],"@odata.nextLink":"https://graph.example/v1.0/users"}`, 200, "more than 20000 pages"},
+		{"no end", "/users", `{"value":[],"@odata.nextLink":"https://graph.example/v1.0/users"}`, 200, "more than 2000 pages"},
 		{"no URL", "/users", `{"value":[],"@odata.nextLink":"https://graph.example/%zz"}`, 200, "invalid URL escape"},
 		{"a hostile error", "/users", `{"error":{"code":"\u001b]0;x"}}`, 400, `Graph answers 400 \x1b]0;x`},
 	} {
@@ -261,9 +261,15 @@ func TestAnswersOfGraph(t *testing.T) {
 	if _, err := one.get(t.Context(), "https://graph.example/v1.0/users"); err == nil {
 		t.Error("no token, and no error")
 	}
-	one.Login, one.token = g.Login, "x"
+	one.Login = g.Login
+	client.Transport = direct{nil}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
+	if err := one.authenticate(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+	client.Transport = direct{server}
+	one.token = "x"
 	if _, err := one.get(ctx, "https://graph.example/v1.0/users"); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
@@ -299,6 +305,30 @@ func certify(t testing.TB, key any, public any) (certificate *x509.Certificate, 
 	return certificate, certificateFile, keyFile
 }
 
+// A key that nobody should use, and its certificate.
+const smallKey = `-----BEGIN PRIVATE KEY-----
+MIIBVAIBADANBgkqhkiG9w0BAQEFAASCAT4wggE6AgEAAkEAx2HW34ogkQuLoe69
+xXZJN3A+y+nJjYvM4muD5Zqz7HWRsO+FyAn0kTWmeIoNcIDUVcX4HGu6v78Ur+yg
+0s2EGQIDAQABAkAOM43WhkQjkKr1ccfalL5KUJhoddKBXn/NcNMIO6itIuJnzTBI
++yINa+rnDIZs6X7ux8z+sT4OKFeBnjyZfDgxAiEA8a0Y893LrY7RSSqcBZt3Av9P
+MUx8YgO65KdNgSwzWMcCIQDTMwYq6dYhr81sRykttCNFzk6lHM9HN9Od1Bj4LiAc
+HwIhAKXlN5q3JohF4B4EdMNYm5JgJUFnCn7RpqosugQwjjKjAiBbUz4AgnsAuBd5
+EdBhnfp+rfZd+XY8EozkO5nMf42M+wIgXCSc2cNlNjWj/4m0t0dpbDyh4JarEGek
+X9a47413uzA=
+-----END PRIVATE KEY-----
+`
+const smallCertificate = `-----BEGIN CERTIFICATE-----
+MIIBcTCCARugAwIBAgIUVgfAqamjrAh6az53QrBn4ZimHJQwDQYJKoZIhvcNAQEL
+BQAwDDEKMAgGA1UEAwwBeDAgFw0yNjExMjUyMjI1NDZaGA8yMTI2MTEwMTIyMjU0
+NlowDDEKMAgGA1UEAwwBeDBcMA0GCSqGSIb3DQEBAQUAA0sAMEgCQQDHYdbfiiCR
+C4uh7r3Fdkk3cD7L6cmNi8zia4PlmrPsdZGw74XICfSRNaZ4ig1wgNRVxfgca7q/
+vxSv7KDSzYQZAgMBAAGjUzBRMB0GA1UdDgQWBBSS0OBCzC1dvhVLDlD1TfVpj/65
+CDAfBgNVHSMEGDAWgBSS0OBCzC1dvhVLDlD1TfVpj/65CDAPBgNVHRMBAf8EBTAD
+AQH/MA0GCSqGSIb3DQEBCwUAA0EAVKBa97LNFnma++eKH1MKB+9Jojuyh2zQEHOa
+7T0qGmmZ0VQpM8ZTwVBCY42xuwd8M4PV/V2pxyV6sOq3gfCh2A==
+-----END CERTIFICATE-----
+`
+
 func TestCertificateOfTheApplication(t *testing.T) {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -320,6 +350,16 @@ func TestCertificateOfTheApplication(t *testing.T) {
 	_, one.Certificate, one.Key = certify(t, other, &other.PublicKey)
 	if err := one.authenticate(t.Context()); err == nil || !strings.Contains(err.Error(), "is not registered") {
 		t.Errorf("another certificate: %v", err)
+	}
+	folder := t.TempDir()
+	one.Certificate, one.Key = filepath.Join(folder, "crt"), filepath.Join(folder, "key")
+	for path, text := range map[string]string{one.Certificate: smallCertificate, one.Key: smallKey} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := one.authenticate(t.Context()); err == nil || !strings.Contains(err.Error(), "512-bit") {
+		t.Errorf("a key that is too small: %v", err)
 	}
 	curve, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -407,6 +447,53 @@ func TestRun(t *testing.T) {
 		wantVerdicts(t, d, map[string]Verdict{"a@corp.example": Known, "nobody@corp.example": Unknown})
 		cancel()
 		<-done
+	})
+}
+
+// TestAWaitIsBrokenOff: a stop does not wait until Graph may be asked again.
+func TestAWaitIsBrokenOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := tenant()
+		server.Before(func(r *http.Request) (int, http.Header, string) { return 429, http.Header{"Retry-After": {"100"}}, "" })
+		g, client := inProcess(t, server)
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		began := time.Now()
+		one := &graph{Graph: g, http: client, token: "x"}
+		if _, err := one.get(ctx, "https://graph.example/v1.0/users"); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != 10*time.Second {
+			t.Errorf("%v after %v", err, time.Since(began))
+		}
+	})
+}
+
+// TestLearnedIsWritten every minute, and at the end.
+func TestLearnedIsWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := one(t, func(c *Domain) { c.Sources = []Source{SourceLearned} })
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); d.Run(ctx) }()
+		rows := func() (n int) {
+			synctest.Wait()
+			if err := d.options.Keep.Each(ownerStem+"corp.example", func(string, []byte) error { n++; return nil }); err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+		d.Learn(Evidence{Path: path(t, "a@corp.example"), At: time.Now(), Exists: true})
+		if n := rows(); n != 0 {
+			t.Errorf("%d at once", n)
+		}
+		time.Sleep(saveEvery)
+		if n := rows(); n != 1 {
+			t.Errorf("%d after a minute", n)
+		}
+		d.Learn(Evidence{Path: path(t, "b@corp.example"), At: time.Now(), Exists: true})
+		cancel()
+		<-done
+		if n := rows(); n != 2 {
+			t.Errorf("%d at the end", n)
+		}
 	})
 }
 
