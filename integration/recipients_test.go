@@ -182,7 +182,7 @@ func TestRecipients(t *testing.T) {
 		t.Errorf("list: %s", out)
 	}
 	out, err := exec.Command(binary, "--socket", folder+"/admin.sock", "recipients", "sync", "dir.example").CombinedOutput()
-	if err == nil || !strings.Contains(string(out), "E1507 sync_failed") {
+	if err == nil || !strings.Contains(string(out), "E1602 sync_failed") {
 		t.Errorf("sync without Graph: %v, %s", err, out)
 	}
 	if status := relay.cli("status"); !strings.Contains(status, "FAILING") {

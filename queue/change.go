@@ -23,6 +23,7 @@ type Event string
 // The events.
 const (
 	Accepted    Event = "accepted"    // taken into custody
+	Adopted     Event = "adopted"     // brought in from a backup or another relay: Reason says from where, Results how its recipients stood
 	Attempted   Event = "attempted"   // an attempt ended; Results says how
 	Interrupted Event = "interrupted" // an attempt was never settled: the process died, a duplicate is possible
 	Hold        Event = "hold"
@@ -65,6 +66,7 @@ type Entry struct {
 	Size        int64     `json:"size,omitempty"`
 	Digest      *Digest   `json:"digest,omitempty"`
 	Origin      Origin    `json:"origin,omitzero"`
+	AcceptedAt  time.Time `json:"accepted_at,omitzero"` // of what was adopted
 }
 
 // Accept makes the message and the ledger line of an acceptance.

@@ -22,6 +22,7 @@ type Aside struct {
 	File       string // its name now
 	InUse      bool   // the file is not set aside: only its last changes may be missing
 	Gone       bool   // there is no file
+	Ledger     bool   // it holds lines of the ledger, and no mail
 	At         time.Time
 	Why        string
 	Recipients int64 // that wait in it, or are not known to have come out of it
@@ -74,11 +75,24 @@ type Checked struct {
 	Files, Messages, Lines int64
 	Bytes                  int64 // of content
 	Damaged                int64 // things found wrong
+	Chain                  Chain
+}
+
+// Chain is the chain of hashes over the ledger lines that have been filed.
+type Chain struct {
+	First, Last  uint64 // numbers of lines; 0 without a line
+	Anchor, Head string // the hash before the first line and that of the last, in hexadecimal
+	Breaks       int64  // files missing between others, known and set aside
+	// Found says that a hash that was asked for is that of the line FoundAt, or
+	// goes before the first line after it.
+	Found   bool
+	FoundAt uint64
 }
 
 // Salvage is what a salvage brought back, or would.
 type Salvage struct {
 	File       string
+	Ledger     bool // the file holds lines of the ledger, and no mail
 	DryRun     bool
 	Messages   int64 // brought back as held
 	Recipients int64

@@ -96,7 +96,7 @@ func (r *Relay) openFiles() error {
 		return err
 	}
 	// First the one that says whether another relay has the folder: state.ErrInUse.
-	if r.state, err = state.Open(filepath.Join(folder, "state.db")); err != nil {
+	if r.state, err = state.Open(filepath.Join(folder, "state.db"), r.log); err != nil {
 		return err
 	}
 	options := storeOptions(r.config, r.log)
@@ -142,7 +142,7 @@ func (r *Relay) listen() error {
 		upstreams = append(upstreams, p.shown())
 	}
 	r.admin = admin.New(admin.Options{Store: r.store, Files: r.store, Upstreams: upstreams, Former: r.former(), Inbound: r.intake.shown(),
-		Recipients: r.shownRecipients(), Keep: keep(r.config), Limits: limits(r.config), Reserve: r.config.Inbound.MinFree, Version: r.version, Started: time.Now(), Ready: r.ready})
+		Recipients: r.shownRecipients(), Keep: keep(r.config), Limits: limits(r.config), Reserve: r.config.Inbound.MinFree, Hostname: r.config.Hostname, Version: r.version, Started: time.Now(), Ready: r.ready})
 	return nil
 }
 

@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"net/netip"
 	"path/filepath"
@@ -192,7 +193,7 @@ func TestALostState(t *testing.T) {
 // TestAnotherProbeRecipient: that the last one was taken says nothing of it.
 func TestAnotherProbeRecipient(t *testing.T) {
 	t.Parallel()
-	file, err := state.Open(filepath.Join(t.TempDir(), "state.db"))
+	file, err := state.Open(filepath.Join(t.TempDir(), "state.db"), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -45,6 +45,9 @@ func (a *app) showFiles(w io.Writer, report admin.FileReport) {
 // asideWords says what is known of a file that was set aside.
 func (a *app) asideWords(aside admin.Aside) []string {
 	verb, held := "set aside", certain(aside.Recipients, aside.Certainty)+" recipients"
+	if aside.Ledger {
+		held = "lines of the ledger, no mail"
+	}
 	if aside.InUse {
 		verb, held = "found", "the last changes may be missing"
 	}

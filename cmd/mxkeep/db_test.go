@@ -125,7 +125,7 @@ func TestAcceptLossAsks(t *testing.T) {
 			{"nobody to ask", "", false, []string{asideName, "--reason", "x"}, 2, "E1108"},
 			{"the answer is no", "n\n", true, []string{asideName, "--reason", "x"}, 2, "E1109"},
 			{"no such file", "", false, []string{"gen-000009.db", "--reason", "x", "--yes"}, 5, "E1406"},
-			{"a file that is closed", "", false, []string{"gen-000001.db.damaged-20251222T193000Z", "--reason", "x", "--yes"}, 5, "E1406"},
+			{"a file that is closed", "", false, []string{"gen-000001.db.damaged-20251222T193000Z", "--reason", "x", "--yes"}, 1, "E1503"},
 			{"no file", "", false, []string{"--reason", "x"}, 2, "E1101"},
 		} {
 			args := append([]string{"db", "accept-loss"}, test.args...)

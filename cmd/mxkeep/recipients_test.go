@@ -88,8 +88,8 @@ func TestSyncThatFails(t *testing.T) {
 			synced []admin.RecipientSync
 			says   string
 		}{
-			{[]admin.RecipientSync{failed}, "E1507 sync_failed: corp.example: Graph answers 403"},
-			{[]admin.RecipientSync{failed, doubted}, "E1508 sync_doubted: lab.example: 90 of 100"},
+			{[]admin.RecipientSync{failed}, "E1602 sync_failed: corp.example: Graph answers 403"},
+			{[]admin.RecipientSync{failed, doubted}, "E1603 sync_doubted: lab.example: 90 of 100"},
 		} {
 			r.recipients.Synced = test.synced
 			if got := r.run("recipients", "sync"); got.code != 1 || !strings.Contains(got.errs, test.says) || !strings.Contains(got.out, "corp.example: Graph answers 403") {
@@ -141,7 +141,7 @@ func TestRecipientsAreNotChangedUnasked(t *testing.T) {
 			t.Errorf("--yes: exit %d, %q", got.code, got.errs)
 		}
 		r.recipients.Fail = errors.New("list:1: nobody")
-		if got := r.run("recipients", "import", file, "corp.example", "--yes"); got.code != 1 || !strings.Contains(got.errs, "E1506 bad_list: list:1: nobody") {
+		if got := r.run("recipients", "import", file, "corp.example", "--yes"); got.code != 1 || !strings.Contains(got.errs, "E1601 bad_list: list:1: nobody") {
 			t.Errorf("a wrong line: exit %d, %q", got.code, got.errs)
 		}
 		r.recipients.Planned = admin.RecipientImport{Count: 1}

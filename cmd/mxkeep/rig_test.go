@@ -121,7 +121,7 @@ func (p *pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "unix"
 // make makes the server without a socket.
 func (r *rig) make() {
 	r.server = admin.New(admin.Options{Store: r.store, Files: r.files, Upstreams: r.upstreams, Inbound: r.inbound.Part(), Recipients: r.recipients.Part(),
-		Limits: r.limits, Version: "0.1.0", Started: r.started, Ready: func() error { return r.ready }})
+		Limits: r.limits, Hostname: "mx2.corp.example", Version: "0.1.0", Started: r.started, Ready: func() error { return r.ready }})
 }
 
 // watch makes the server and lets it see something happen and then time go by.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -51,8 +52,12 @@ func (a *app) trace(cmd *cobra.Command, query string, limit int) error {
 		known = append(known, m)
 		return nil
 	})
+	var gap *admin.Gap
+	if errors.As(err, &gap) {
+		err = nil
+	}
 	if err == nil && !seen.several && len(story) > 0 {
-		return a.tell(story, known, seen)
+		return errors.Join(a.tell(story, known, seen), incomplete(gap))
 	}
 	for _, e := range story {
 		if failed := out.row(e); failed != nil {
@@ -65,6 +70,9 @@ func (a *app) trace(cmd *cobra.Command, query string, limit int) error {
 	if err := out.end(map[string]any{"messages": known}); err != nil {
 		return err
 	}
+	if gap != nil {
+		return incomplete(gap)
+	}
 	if out.rows == 0 {
 		return failure{"nothing_matched", "the ledger has no line about " + quote(clean(query))}
 	}
@@ -72,6 +80,14 @@ func (a *app) trace(cmd *cobra.Command, query string, limit int) error {
 		a.comment(known, seen)
 	}
 	return nil
+}
+
+// incomplete is the error of a ledger that could not be read in full; nil is none.
+func incomplete(gap *admin.Gap) error {
+	if gap == nil {
+		return nil
+	}
+	return failure{"ledger_incomplete", gap.Error()}
 }
 
 // tell writes the life of one message: nothing is cut, for it is evidence.

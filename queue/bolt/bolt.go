@@ -135,12 +135,16 @@ type Store struct {
 	seq      atomic.Uint64 // of the last ledger line
 	causes   sync.Mutex    // held while a message with a cause is committed
 	leases   leases        // given since Open and not settled
+	adopting adopting      // what comes in from elsewhere
 	ledger   *ledger       // what has left the generations
 	filing   sync.Mutex    // held by the one who writes to it
 
+	ledgerDoubt string // why lines may be missing at its end; "" if none are
+
 	ids    sync.Mutex
 	lastID queue.ID
-	gaveID atomic.Bool // since Open
+	drafts map[queue.ID]struct{} // IDs given to drafts that have not ended
+	gaveID atomic.Bool           // since Open
 
 	beginning sync.Mutex // held by the one who begins a generation
 
@@ -180,7 +184,7 @@ var ErrFailed = errors.New("the store takes no further change")
 // aside, see Aside; after a stop that was not clean, those that were written
 // before it are checked first, and the others while the store is in use.
 func Open(dir string, o Options) (*Store, error) {
-	s := &Store{dir: dir, options: o.withDefaults(), wakes: map[string]chan struct{}{}, failed: make(chan struct{}),
+	s := &Store{dir: dir, options: o.withDefaults(), wakes: map[string]chan struct{}{}, drafts: map[queue.ID]struct{}{}, failed: make(chan struct{}),
 		looking: make(chan struct{}, 1), stopped: make(chan struct{})}
 	if err := errors.Join(os.MkdirAll(dir, 0o700), syncFolder(filepath.Dir(dir))); err != nil {
 		return nil, fmt.Errorf("queue: %w", err)
@@ -197,15 +201,19 @@ func Open(dir string, o Options) (*Store, error) {
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop = stop
 	s.startCheckRest(ctx)
+	s.startClearDoubts(ctx)
 	go s.giveBack(ctx)
 	return s, nil
 }
 
-func (s *Store) openFiles() (err error) {
+func (s *Store) openFiles() error {
 	if err := removeUnfinished(s.dir); err != nil {
 		return err
 	}
-	if s.ledger, err = openLedger(s.dir, s.options.LedgerKeep, s.options.Log); err != nil {
+	if err := s.describeLedgerRest(); err != nil {
+		return err
+	}
+	if err := s.openLedger(); err != nil {
 		return err
 	}
 	s.gone = s.ledger.books.Account
@@ -291,7 +299,7 @@ func (s *Store) Create(ctx context.Context) (queue.Draft, error) {
 	if err := s.space.check(time.Now()); err != nil {
 		return nil, err
 	}
-	return newDraft(s, s.nextID()), nil
+	return newDraft(s, s.draftID()), nil
 }
 
 // Room reports whether a message of that size for the upstream would be taken now.
@@ -316,12 +324,21 @@ func (s *Store) takesChanges(ctx context.Context) error {
 	return s.Err()
 }
 
-func (s *Store) nextID() queue.ID {
+// draftID gives a draft its ID.
+func (s *Store) draftID() queue.ID {
 	s.ids.Lock()
 	defer s.ids.Unlock()
 	s.lastID = queue.NextID(s.lastID, time.Now())
+	s.drafts[s.lastID] = struct{}{}
 	s.gaveID.Store(true)
 	return s.lastID
+}
+
+// forgetDraft is called when a draft has ended: its message, if there is one, is found by its ID.
+func (s *Store) forgetDraft(id queue.ID) {
+	s.ids.Lock()
+	defer s.ids.Unlock()
+	delete(s.drafts, id)
 }
 
 // idSoFar is the last ID given.
@@ -378,6 +395,7 @@ func (s *Store) Close() error {
 	s.stop()
 	<-s.stopped
 	s.checking.Wait()
+	s.adopting.known.forget()
 	return s.closeFiles()
 }
 

@@ -84,6 +84,7 @@ type generation struct {
 	broken    bool // bbolt panicked: it may hold a lock for ever
 	opened    bool // and in use
 	checked   bool // before it was opened
+	noLater   bool // its last transaction is in doubt, but no page of a later one was found
 	changes   chan *change
 	committed chan struct{} // closed when the committer has ended
 

@@ -115,7 +115,7 @@ func (s *Store) giveBack(ctx context.Context) {
 func (s *Store) giveBackDue(ctx context.Context) (next time.Time, err error) {
 	for {
 		g, at := s.nextDue()
-		if trim := s.ledger.trimAt(); !trim.IsZero() && (at.IsZero() || trim.Before(at)) {
+		if trim := s.ledger.trimDue(time.Now()); !trim.IsZero() && (at.IsZero() || trim.Before(at)) {
 			g, at = nil, trim
 		}
 		if at.IsZero() || at.After(time.Now()) {
@@ -158,7 +158,7 @@ func (s *Store) nextDue() (first *generation, when time.Time) {
 func (s *Store) trimLedger() error {
 	s.filing.Lock()
 	defer s.filing.Unlock()
-	return s.ledger.trim(time.Now())
+	return s.ledger.trim(s.ledger.believed(time.Now()))
 }
 
 // giveBackOne moves what is left of a generation and lets it go.

@@ -1,6 +1,7 @@
 package queuetest
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"io"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	"github.com/mxkeep/mxkeep/queue"
 )
@@ -259,6 +261,8 @@ func (b *bench) everyMethod(ctx context.Context, id queue.ID, want error) {
 	check("Claim", err)
 	_, err = b.store.Content(ctx, id)
 	check("Content", err)
+	_, err = b.store.Adopt(ctx, foreign(time.Hour, nil), bytes.NewReader(nil))
+	check("Adopt", err)
 	check("Settle", b.store.Settle(ctx, queue.Settlement{ID: id}))
 	check("Amend", b.store.Amend(ctx, act(id, queue.Hold)))
 	_, err = b.store.Message(ctx, id)

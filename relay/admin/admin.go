@@ -30,6 +30,7 @@ type Store interface {
 	Messages(ctx context.Context, f queue.Filter) iter.Seq2[queue.Message, error]
 	Content(ctx context.Context, id queue.ID) (io.ReadCloser, error)
 	Amend(ctx context.Context, a queue.Amendment) error
+	Adopt(ctx context.Context, a queue.Adoption, content io.Reader) (queue.ID, error)
 	Note(ctx context.Context, e queue.Entry) error
 	Ledger(ctx context.Context, f queue.LedgerFilter) iter.Seq2[queue.Entry, error]
 	Stats(ctx context.Context) (queue.Stats, error)
@@ -46,6 +47,7 @@ type Options struct {
 	Keep       queue.Keep   // the zero Keep is queue.DefaultKeep
 	Limits     queue.Limits // of what is held
 	Reserve    int64        // bytes of the disk that new mail does not get
+	Hostname   string       // of the relay
 	Version    string
 	Started    time.Time
 	Ready      func() error // nil when mail is accepted; a primary that is down does not matter

@@ -91,7 +91,24 @@ func (c *Client) Message(ctx context.Context, id string) (m Message, err error) 
 
 // Content copies the headers or the raw content of a message to w.
 func (c *Client) Content(ctx context.Context, id, part string, w io.Writer) error {
-	response, err := c.do(ctx, c.brisk, http.MethodGet, "queue/"+url.PathEscape(id)+"/content?part="+part, nil)
+	return c.copy(ctx, c.brisk, "queue/"+url.PathEscape(id)+"/content?part="+part, w, "the content of "+id)
+}
+
+// ExportLedger copies a stretch of the ledger to w; a zero time is open. It takes
+// the time it needs.
+func (c *Client) ExportLedger(ctx context.Context, since, until time.Time, w io.Writer) error {
+	bounds := url.Values{}
+	for name, at := range map[string]time.Time{"since": since, "until": until} {
+		if !at.IsZero() {
+			bounds.Set(name, at.Format(time.RFC3339Nano))
+		}
+	}
+	return c.copy(ctx, c.steady, "db/ledger?"+bounds.Encode(), w, "the ledger")
+}
+
+// copy copies an answer that is no document, and is called what in an error.
+func (c *Client) copy(ctx context.Context, via *http.Client, path string, w io.Writer, what string) error {
+	response, err := c.do(ctx, via, http.MethodGet, path, nil)
 	if err != nil {
 		return err
 	}
@@ -100,7 +117,7 @@ func (c *Client) Content(ctx context.Context, id, part string, w io.Writer) erro
 		return err
 	}
 	if code := response.Trailer.Get(trailerError); code != "" {
-		return fail(code, "the content of %s could not be read to its end", id)
+		return fail(code, "%s could not be read to its end", what)
 	}
 	return nil
 }
@@ -127,15 +144,24 @@ func (c *Client) Change(ctx context.Context, request ChangeRequest) (change Chan
 }
 
 // Trace calls line with each ledger line about the query, and message with
-// each message they name that is still known.
+// each message they name that is still known. It returns a *Gap, after all of
+// that, if some of the ledger could not be read.
 func (c *Client) Trace(ctx context.Context, query string, limit int, line func(Entry) error, message func(Message) error) error {
 	path := "trace?" + url.Values{"q": {query}, "limit": {strconv.Itoa(limit)}}.Encode()
-	return c.stream(ctx, http.MethodGet, path, nil, func(schema string, text []byte) error {
-		if schema == SchemaEntry {
+	var gap *Gap
+	err := c.stream(ctx, http.MethodGet, path, nil, func(schema string, text []byte) error {
+		switch schema {
+		case SchemaEntry:
 			return decode(text, line)
+		case SchemaGap:
+			return decode(text, func(g Gap) error { gap = &g; return nil })
 		}
 		return decode(text, message)
 	})
+	if err == nil && gap != nil {
+		return gap
+	}
+	return err
 }
 
 // Health calls each with every upstream and its evidence.
@@ -162,9 +188,9 @@ func (c *Client) FileStats(ctx context.Context) (report FileReport, err error) {
 
 // Check reads everything in the store, and calls each with what is wrong. It
 // takes the time it needs.
-func (c *Client) Check(ctx context.Context, each func(Finding) error) (sum Checked, err error) {
+func (c *Client) Check(ctx context.Context, request CheckRequest, each func(Finding) error) (sum Checked, err error) {
 	complete := false
-	err = c.streamVia(ctx, c.steady, http.MethodPost, "db/check", nil, func(schema string, line []byte) error {
+	err = c.streamVia(ctx, c.steady, http.MethodPost, "db/check", request, func(schema string, line []byte) error {
 		if schema == SchemaChecked {
 			complete = true
 			return json.Unmarshal(line, &sum)
@@ -229,7 +255,12 @@ func (c *Client) do(ctx context.Context, via *http.Client, method, path string, 
 			return nil, err
 		}
 	}
-	sent, err := http.NewRequestWithContext(ctx, method, "http://mxkeep/v1/"+path, bytes.NewReader(body))
+	return c.send(ctx, via, method, path, bytes.NewReader(body))
+}
+
+// send sends a request with any body.
+func (c *Client) send(ctx context.Context, via *http.Client, method, path string, body io.Reader) (*http.Response, error) {
+	sent, err := http.NewRequestWithContext(ctx, method, "http://mxkeep/v1/"+path, body)
 	if err != nil {
 		return nil, err
 	}
@@ -275,6 +306,11 @@ func (c *Client) streamVia(ctx context.Context, via *http.Client, method, path s
 	if err != nil {
 		return err
 	}
+	return lines(ctx, response, each)
+}
+
+// lines calls each with every line of an answer, and closes it.
+func lines(ctx context.Context, response *http.Response, each func(schema string, line []byte) error) error {
 	defer response.Body.Close()
 	for lines := json.NewDecoder(response.Body); ; {
 		var line json.RawMessage

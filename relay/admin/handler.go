@@ -29,6 +29,7 @@ const (
 	CodeRefused         = "refused_by_part"
 	CodeNotReady        = "not_ready"
 	CodeNoFile          = "no_such_file"
+	CodeBadArchive      = "bad_archive"
 )
 
 // statuses is the HTTP status of each code.
@@ -48,6 +49,7 @@ var statuses = map[string]int{
 	CodeRefused:         http.StatusConflict,
 	CodeNotReady:        http.StatusServiceUnavailable,
 	CodeNoFile:          http.StatusNotFound,
+	CodeBadArchive:      http.StatusBadRequest,
 	CodeUnknownDomain:   http.StatusNotFound,
 	CodeBadList:         http.StatusBadRequest,
 }
@@ -98,6 +100,7 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("POST /v1/queue/list", s.list)
 	mux.HandleFunc("POST /v1/queue/stats", answer(s.shape))
 	mux.HandleFunc("POST /v1/queue/change", answer(s.change))
+	mux.HandleFunc("POST /v1/queue/export", s.export)
 	mux.HandleFunc("GET /v1/queue/{id}", answer(s.getMessage))
 	mux.HandleFunc("GET /v1/queue/{id}/content", s.content)
 	mux.HandleFunc("GET /v1/trace", s.trace)
@@ -112,18 +115,22 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("POST /v1/recipients/import", answer(s.importRecipients))
 	mux.HandleFunc("GET /v1/db/stats", answer(s.fileStats))
 	mux.HandleFunc("POST /v1/db/check", s.check)
+	mux.HandleFunc("GET /v1/db/ledger", s.exportLedger)
 	mux.HandleFunc("POST /v1/db/salvage", answer(s.salvage))
 	mux.HandleFunc("POST /v1/db/accept-loss", answer(s.acceptLoss))
 	mux.HandleFunc("/", answer(func(r *http.Request) (any, error) {
 		return nil, fail(CodeBadRequest, "no such request: %s %q", r.Method, r.URL.Path)
 	}))
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	whole := http.NewServeMux()
+	whole.HandleFunc("POST /v1/queue/import", s.importArchive) // its body is not received first
+	whole.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		if err := receive(w, r); err != nil {
 			writeError(w, fail(CodeBadRequest, "request: %v", err))
 			return
 		}
 		mux.ServeHTTP(w, r)
 	})
+	return whole
 }
 
 // receive reads the whole body, with limits of size and time, so that what

@@ -29,13 +29,17 @@ const (
 	SchemaChecked  = "mxkeep.db.checked/1"
 	SchemaSalvage  = "mxkeep.db.salvage/1"
 	SchemaLoss     = "mxkeep.db.loss/1"
+	SchemaGap      = "mxkeep.trace.gap/1"
+
+	SchemaImport     = "mxkeep.queue.import/1"
+	SchemaImportLine = "mxkeep.queue.import.line/1"
 )
 
 // Schemas lists the schemas of all documents.
 func Schemas() []string {
 	return []string{SchemaStatus, SchemaMessage, SchemaSummary, SchemaShape, SchemaChange, SchemaEntry,
 		SchemaUpstream, SchemaProbe, SchemaSwitch, SchemaReady, SchemaError,
-		SchemaFiles, SchemaFinding, SchemaChecked, SchemaSalvage, SchemaLoss,
+		SchemaFiles, SchemaFinding, SchemaChecked, SchemaSalvage, SchemaLoss, SchemaImport, SchemaImportLine, SchemaGap,
 		SchemaRecipientList, SchemaRecipientSource, SchemaRecipientCheck, SchemaRecipientSync, SchemaRecipientImport}
 }
 

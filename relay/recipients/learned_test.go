@@ -15,7 +15,7 @@ var noon = time.Date(2026, 1, 22, 12, 0, 0, 0, time.UTC)
 
 func keep(t testing.TB) *state.File {
 	t.Helper()
-	file, err := state.Open(filepath.Join(t.TempDir(), "state.db"))
+	file, err := state.Open(filepath.Join(t.TempDir(), "state.db"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

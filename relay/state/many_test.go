@@ -8,7 +8,7 @@ import (
 )
 
 func TestMany(t *testing.T) {
-	f, err := Open(filepath.Join(t.TempDir(), "state.db"))
+	f, err := Open(filepath.Join(t.TempDir(), "state.db"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
