@@ -69,6 +69,7 @@ type Answer struct {
 	Source  Source    // that decided; "" if none did
 	At      time.Time // when what it knows was true; zero if none did
 	Why     string
+	Doubted bool   // not known, because the primary took it once, and has begun to refuse it
 	Policy  Policy // of the domain
 }
 
@@ -84,7 +85,8 @@ type Answer struct {
 //
 // While the primary is up, it decides itself about who is not known. While it is
 // in doubt nobody is refused for good for that: one bad round of probes is
-// enough for doubt, and in minutes more will be known.
+// enough for doubt, and in minutes more will be known. Nor is one whom it took
+// before: a few refusals must not cost a recipient that exists its mail.
 func (a Answer) Outcome(p Primary) Outcome {
 	switch {
 	case a.Verdict == Known:
@@ -93,7 +95,7 @@ func (a Answer) Outcome(p Primary) Outcome {
 		return Refuse
 	case p == Up:
 		return Take
-	case a.Policy == Reject && p == Down:
+	case a.Policy == Reject && p == Down && !a.Doubted:
 		return Refuse
 	case a.Policy == Reject, a.Policy == Defer:
 		return Later
@@ -156,7 +158,7 @@ func decide(all []saying) Answer {
 	case evidence.says == Unknown:
 		return Answer{Verdict: Unknown, Source: evidence.source, At: evidence.at, Why: "the primary refused it as unknown"}
 	case evidence.doubt:
-		return Answer{Source: evidence.source, At: evidence.at, Why: "the primary took it once, and has begun to refuse it"}
+		return Answer{Source: evidence.source, At: evidence.at, Doubted: true, Why: "the primary took it once, and has begun to refuse it"}
 	case stale > 0:
 		return Answer{Why: "it is in no source, and one that would have it is stale"}
 	}

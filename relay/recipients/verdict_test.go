@@ -43,6 +43,9 @@ func TestDecide(t *testing.T) {
 				if a.Verdict.String() != want || a.Why == "" {
 					t.Errorf("list %s, evidence %s: %s (%s), want %s", name, said, a.Verdict, a.Why, want)
 				}
+				if a.Doubted != (want == not && said == "in doubt") {
+					t.Errorf("list %s, evidence %s: doubted %v", name, said, a.Doubted)
+				}
 				if decided := a.Source != ""; decided != (want != not || said == "in doubt") && len(all) > 0 {
 					t.Errorf("list %s, evidence %s: decided by %q", name, said, a.Source)
 				}
@@ -56,22 +59,24 @@ func TestOutcome(t *testing.T) {
 	for _, test := range []struct {
 		verdict Verdict
 		policy  Policy
-		want    string // up, in doubt, down
+		want    string // up, in doubt, down, and down for one whom the primary has begun to refuse
 	}{
-		{Known, Accept, "take take take"},
-		{Known, Defer, "take take take"},
-		{Known, Reject, "take take take"},
-		{Unknown, Accept, "550 550 550"},
-		{Unknown, Defer, "550 550 550"},
-		{Unknown, Reject, "550 550 550"},
-		{NotKnown, Accept, "take take take"},
-		{NotKnown, Defer, "take 451 451"},
-		{NotKnown, Reject, "take 451 550"},
-		{NotKnown, "", "take take take"},
+		{Known, Accept, "take take take take"},
+		{Known, Defer, "take take take take"},
+		{Known, Reject, "take take take take"},
+		{Unknown, Accept, "550 550 550 550"},
+		{Unknown, Defer, "550 550 550 550"},
+		{Unknown, Reject, "550 550 550 550"},
+		{NotKnown, Accept, "take take take take"},
+		{NotKnown, Defer, "take 451 451 451"},
+		{NotKnown, Reject, "take 451 550 451"},
+		{NotKnown, "", "take take take take"},
 	} {
 		a := Answer{Verdict: test.verdict, Policy: test.policy}
 		words := map[Outcome]string{Take: "take", Later: "451", Refuse: "550"}
-		if got := fmt.Sprint(words[a.Outcome(Up)], " ", words[a.Outcome(Doubt)], " ", words[a.Outcome(Down)]); got != test.want {
+		doubted := a
+		doubted.Doubted = true
+		if got := fmt.Sprint(words[a.Outcome(Up)], " ", words[a.Outcome(Doubt)], " ", words[a.Outcome(Down)], " ", words[doubted.Outcome(Down)]); got != test.want {
 			t.Errorf("%s, %s: %s, want %s", test.verdict, test.policy, got, test.want)
 		}
 	}
