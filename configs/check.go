@@ -86,6 +86,7 @@ func (c *Config) checkDomains(say report) {
 			say(path+".name", d.Name+" is in the list already", "Keep one of the two")
 		}
 		seen[d.Name] = true
+		checkRecipients(d.Recipients, say, path+".recipients")
 		switch {
 		case len(known) == 0 || slices.Contains(known, d.Upstream) && d.Upstream != "":
 		case d.Upstream == "":

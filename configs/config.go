@@ -86,7 +86,67 @@ type Returning struct {
 type Domain struct {
 	Name       string
 	Upstream   string // its name; the only one if not given
-	Recipients string // file of those that exist; "" means that all do
+	Recipients Recipients
+}
+
+// The sources of what is known about recipients, and the policies for those
+// about whom nothing is.
+const (
+	SourceList      = "list"
+	SourceLearned   = "learned"
+	SourceCallAhead = "call-ahead"
+	SourceDirectory = "directory"
+
+	NotKnownAccept = "accept"
+	NotKnownDefer  = "defer"
+	NotKnownReject = "reject"
+)
+
+// Recipients says how it is known who exists in a domain. The zero value says
+// that everybody does.
+type Recipients struct {
+	Sources    []string      // none, and a File: list
+	File       string        // of list: addresses, or an export of Exchange Online; "" is only what is imported
+	MaxAge     time.Duration // of a list, after which absence from it proves nothing; 0 is none
+	NotKnown   string        // policy while the upstream cannot be asked
+	Subaddress string        // what begins the tag of a sub-address; "" is that there is none
+	Learned    Learned
+	CallAhead  CallAhead
+	Directory  Directory
+}
+
+// Learned bounds what is learned from the upstream.
+type Learned struct {
+	Keep    time.Duration // since it took an address last
+	Refused time.Duration // since it refused one as unknown
+	Max     int           // addresses
+}
+
+// CallAhead bounds the questions to the upstream.
+type CallAhead struct {
+	Timeout   time.Duration
+	AtOnce    int
+	PerMinute int
+}
+
+// Directory says how to read the directory of a tenant by Microsoft Graph.
+type Directory struct {
+	Tenant, Client   string
+	Secret           string // file, or
+	Certificate, Key string // files
+	Login, Graph     string // URLs of the cloud
+	Every            time.Duration
+	Jitter           float64
+	MaxAge           time.Duration // after which absence from it proves nothing
+	Shrink           float64       // share of the addresses that may go at once
+}
+
+// Used are the sources that count.
+func (r Recipients) Used() []string {
+	if len(r.Sources) == 0 && r.File != "" {
+		return []string{SourceList}
+	}
+	return r.Sources
 }
 
 // Upstream is a primary that mail is delivered to.
@@ -209,6 +269,15 @@ func Default() Config {
 		},
 		DNS: DNS{Timeout: 2 * time.Second, Tries: 2},
 	}
+}
+
+// DefaultDomain is a domain without name and upstream.
+func DefaultDomain() Domain {
+	return Domain{Recipients: Recipients{NotKnown: NotKnownAccept, Subaddress: "+",
+		Learned:   Learned{Keep: 90 * day, Refused: time.Hour, Max: 100000},
+		CallAhead: CallAhead{Timeout: 5 * time.Second, AtOnce: 4, PerMinute: 120},
+		Directory: Directory{Login: "https://login.microsoftonline.com", Graph: "https://graph.microsoft.com",
+			Every: time.Hour, Jitter: 0.1, MaxAge: 3 * day, Shrink: 0.1}}}
 }
 
 // DefaultUpstream is an upstream without name and hosts.

@@ -65,7 +65,7 @@ func (d *Domain) fields() []field {
 	return []field{
 		scalar("name", &d.Name, name("a domain", "corp.example"), optional(domainName)),
 		scalar("upstream", &d.Upstream, text("the name of an upstream", "primary"), anything),
-		file("recipients", &d.Recipients),
+		sectionOr("recipients", file("file", &d.Recipients.File), d.Recipients.fields()...),
 	}
 }
 

@@ -73,7 +73,10 @@ http: {listen: ""}
 	wantProblems(t, err, "4:5 domains[0].upstream: not said which; one of primary, lab")
 	want := Default()
 	want.Hostname = "mx2.corp.example"
-	want.Domains = []Domain{{Name: "corp.example"}, {Name: "lab.example", Upstream: "lab"}, {Name: "eu.corp.example", Upstream: "primary"}}
+	want.Domains = []Domain{DefaultDomain(), DefaultDomain(), DefaultDomain()}
+	want.Domains[0].Name = "corp.example"
+	want.Domains[1].Name, want.Domains[1].Upstream = "lab.example", "lab"
+	want.Domains[2].Name, want.Domains[2].Upstream = "eu.corp.example", "primary"
 	a, b := DefaultUpstream(), DefaultUpstream()
 	a.Name, a.Port = "primary", 587
 	a.Hosts = []string{"a.corp.example", "192.0.2.25", "192.0.2.26:2525", "[2001:db8::25]:25", "2001:db8::26"}

@@ -73,6 +73,20 @@ func section(key string, fields ...field) field {
 		func(say report, path string) { checkAll(fields, say, path) }}
 }
 
+// sectionOr is a section that may also be one value: that of a key below it.
+func sectionOr(key string, short field, fields ...field) field {
+	f := section(key, fields...)
+	whole := f.read
+	f.read = func(d *decoder, n *yaml.Node, path string) {
+		if n.Kind == yaml.ScalarNode && n.Tag != "!!null" {
+			short.read(d, n, path)
+			return
+		}
+		whole(d, n, path)
+	}
+	return f
+}
+
 func checkAll(fields []field, say report, path string) {
 	for _, f := range fields {
 		if f.check != nil {

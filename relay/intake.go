@@ -2,14 +2,11 @@ package relay
 
 import (
 	"context"
-	"fmt"
 	"net/netip"
 
 	"github.com/mxkeep/mxkeep/health"
 	"github.com/mxkeep/mxkeep/relay/admin"
 	"github.com/mxkeep/mxkeep/relay/inbound"
-	"github.com/mxkeep/mxkeep/relay/recipients"
-	"github.com/mxkeep/mxkeep/relay/smtp"
 )
 
 // intake is the SMTP server with its pause.
@@ -27,9 +24,7 @@ func (r *Relay) openIntake() error {
 	}
 	o.TLS = certificate.Config()
 	o.Store, o.State, o.Observe, o.ReverseDNS = r.store, r.stateOf, r.observe, r.reverse
-	if o.Known, err = r.known(); err != nil {
-		return err
-	}
+	o.Recipient = r.recipient
 	server, err := inbound.New(o)
 	if err != nil {
 		return err
@@ -47,28 +42,6 @@ func (r *Relay) certificate() (*inbound.Certificate, error) {
 		return inbound.NewCertificate(c.Certificate, c.Key, r.log)
 	}
 	return inbound.SelfSigned(r.config.Data, r.config.Hostname, r.log)
-}
-
-// known reads the lists of recipients. Without any, everybody is known.
-func (r *Relay) known() (func(domain string, path smtp.Path) bool, error) {
-	lists := map[string]*recipients.List{}
-	for _, d := range r.config.Domains {
-		if d.Recipients == "" {
-			continue
-		}
-		list, err := recipients.Load(d.Recipients, r.log)
-		if err != nil {
-			return nil, fmt.Errorf("recipients of %s: %w", d.Name, err)
-		}
-		lists[d.Name] = list
-	}
-	if len(lists) == 0 {
-		return nil, nil
-	}
-	return func(domain string, path smtp.Path) bool {
-		list, listed := lists[domain]
-		return !listed || list.Knows(path)
-	}, nil
 }
 
 // stateOf is what counts about an upstream now.

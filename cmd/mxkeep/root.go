@@ -24,6 +24,7 @@ func newRoot(a *app) *cobra.Command {
 		newQueue(a),
 		newTrace(a),
 		newHealth(a),
+		newRecipients(a),
 		newDB(a),
 		newConfig(a),
 		newVersion(a),

@@ -38,18 +38,19 @@ type Store interface {
 
 // Options are the parts that a Server shows and steers.
 type Options struct {
-	Store     Store
-	Files     Files // of the store; nil if it has none
-	Upstreams []Upstream
-	Former    []string // names of upstreams that are no longer configured
-	Inbound   Inbound
-	Keep      queue.Keep   // the zero Keep is queue.DefaultKeep
-	Limits    queue.Limits // of what is held
-	Reserve   int64        // bytes of the disk that new mail does not get
-	Hostname  string       // of the relay
-	Version   string
-	Started   time.Time
-	Ready     func() error // nil when mail is accepted; a primary that is down does not matter
+	Store      Store
+	Files      Files // of the store; nil if it has none
+	Upstreams  []Upstream
+	Former     []string // names of upstreams that are no longer configured
+	Inbound    Inbound
+	Recipients Recipients   // the zero Recipients if there is nothing to show
+	Keep       queue.Keep   // the zero Keep is queue.DefaultKeep
+	Limits     queue.Limits // of what is held
+	Reserve    int64        // bytes of the disk that new mail does not get
+	Hostname   string       // of the relay
+	Version    string
+	Started    time.Time
+	Ready      func() error // nil when mail is accepted; a primary that is down does not matter
 }
 
 // Upstream is one primary as admin sees it. Every func may be called concurrently.

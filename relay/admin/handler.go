@@ -50,6 +50,8 @@ var statuses = map[string]int{
 	CodeNotReady:        http.StatusServiceUnavailable,
 	CodeNoFile:          http.StatusNotFound,
 	CodeBadArchive:      http.StatusBadRequest,
+	CodeUnknownDomain:   http.StatusNotFound,
+	CodeBadList:         http.StatusBadRequest,
 }
 
 // Codes lists the codes of the API.
@@ -107,6 +109,10 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("POST /v1/health/override", answer(s.override))
 	mux.HandleFunc("POST /v1/pause", answer(s.pause))
 	mux.HandleFunc("POST /v1/resume", answer(s.resume))
+	mux.HandleFunc("GET /v1/recipients", answer(s.listRecipients))
+	mux.HandleFunc("GET /v1/recipients/check", answer(s.checkRecipient))
+	mux.HandleFunc("POST /v1/recipients/sync", answer(s.syncRecipients))
+	mux.HandleFunc("POST /v1/recipients/import", answer(s.importRecipients))
 	mux.HandleFunc("GET /v1/db/stats", answer(s.fileStats))
 	mux.HandleFunc("POST /v1/db/check", s.check)
 	mux.HandleFunc("GET /v1/db/ledger", s.exportLedger)

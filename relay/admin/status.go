@@ -12,26 +12,27 @@ import (
 
 // Status is the state of the relay: what every view of it shows.
 type Status struct {
-	Schema      string           `json:"schema"`
-	State       string           `json:"state"`    // standby, holding, draining, paused, refusing
-	Severity    string           `json:"severity"` // ok, warning, critical
-	Headline    string           `json:"headline"`
-	NothingLost bool             `json:"nothing_lost"`
-	Trouble     []string         `json:"trouble"`   // why NothingLost is false
-	WhatNext    string           `json:"what_next"` // what happens by itself
-	Todo        []Todo           `json:"todo"`      // what a person should do
-	At          Time             `json:"at"`
-	StartedAt   Time             `json:"started_at"`
-	Version     string           `json:"version"`
-	Ready       bool             `json:"ready"`
-	NotReady    string           `json:"not_ready"` // why Ready is false
-	Upstreams   []UpstreamStatus `json:"upstreams"`
-	Stranded    []string         `json:"stranded"` // upstreams that are no longer configured, though mail waits for them
-	Queue       *QueueStatus     `json:"queue"`    // null if the store cannot be read
-	Account     *Account         `json:"account"`  // null if the store cannot be read
-	Inbound     InboundStatus    `json:"inbound"`
-	Aside       []Aside          `json:"aside"` // what was set aside and is not closed
-	Store       *StoreReport     `json:"store"` // null if it keeps no files
+	Schema      string            `json:"schema"`
+	State       string            `json:"state"`    // standby, holding, draining, paused, refusing
+	Severity    string            `json:"severity"` // ok, warning, critical
+	Headline    string            `json:"headline"`
+	NothingLost bool              `json:"nothing_lost"`
+	Trouble     []string          `json:"trouble"`   // why NothingLost is false
+	WhatNext    string            `json:"what_next"` // what happens by itself
+	Todo        []Todo            `json:"todo"`      // what a person should do
+	At          Time              `json:"at"`
+	StartedAt   Time              `json:"started_at"`
+	Version     string            `json:"version"`
+	Ready       bool              `json:"ready"`
+	NotReady    string            `json:"not_ready"` // why Ready is false
+	Upstreams   []UpstreamStatus  `json:"upstreams"`
+	Stranded    []string          `json:"stranded"` // upstreams that are no longer configured, though mail waits for them
+	Queue       *QueueStatus      `json:"queue"`    // null if the store cannot be read
+	Account     *Account          `json:"account"`  // null if the store cannot be read
+	Inbound     InboundStatus     `json:"inbound"`
+	Recipients  []RecipientSource `json:"recipients"`
+	Aside       []Aside           `json:"aside"` // what was set aside and is not closed
+	Store       *StoreReport      `json:"store"` // null if it keeps no files
 }
 
 // Todo is something for a person to do.
@@ -167,6 +168,7 @@ func (s *Server) Status(ctx context.Context) Status {
 	for _, u := range s.options.Upstreams {
 		st.Upstreams = append(st.Upstreams, u.snapshot(now))
 	}
+	st.Recipients = s.recipientSources()
 	inbound := s.options.Inbound.Stats()
 	st.Inbound = inbound.snapshot(now)
 	stats, err := s.options.Store.Stats(ctx)

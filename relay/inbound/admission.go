@@ -9,6 +9,7 @@ import (
 type asked struct {
 	relayed   bool // the domain is one of ours
 	known     bool // the recipient exists, as far as we know
+	later     bool // nobody can say now whether it does, and the policy is to wait
 	state     health.State
 	returning bool   // the sender keeps coming back
 	hint      string // host of the primary, for the sender
@@ -20,6 +21,7 @@ type asked struct {
 //	upstream                 up      up, sender keeps coming back   degraded, down, recovering
 //	foreign domain           550     550                            550
 //	unknown recipient        550     550                            550
+//	one that nobody knows    -       -                              451, if the policy is to wait
 //	known recipient          451     take                           take
 //
 // It returns why the recipient is taken, or the refusal.
@@ -29,6 +31,8 @@ func admit(a asked) (reason string, no *refusal) {
 		return "", refuse(reasonRelayDenied, 550, smtp.StatusRelayDenied, "relaying denied")
 	case !a.known:
 		return "", refuse(reasonUnknown, 550, smtp.StatusUnknownUser, "no such recipient")
+	case a.later:
+		return "", refuse(reasonNotKnown, 451, smtp.StatusNoDirectory, "whether this recipient exists cannot be checked now, try again later")
 	case a.state == health.Up && a.returning:
 		return reasonReturning, nil
 	case a.state == health.Up && a.hint != "":

@@ -45,6 +45,9 @@ func TestAdmissionWords(t *testing.T) {
 	}{
 		{asked{}, "550 5.7.1 relaying denied"},
 		{asked{relayed: true}, "550 5.1.1 no such recipient"},
+		{asked{relayed: true, later: true, state: health.Down}, "550 5.1.1 no such recipient"},
+		{asked{relayed: true, known: true, later: true, state: health.Down}, "451 4.4.3 whether this recipient exists"},
+		{asked{relayed: true, known: true, later: true, state: health.Degraded}, "451 4.4.3 whether this recipient exists"},
 		{asked{relayed: true, known: true, state: health.Up, hint: "exo.example"}, "451 4.3.2 use the primary: exo.example"},
 		{asked{relayed: true, known: true, state: health.Up}, "451 4.3.2 use the primary: the mail exchanger"},
 	} {

@@ -45,6 +45,7 @@ import "github.com/mxkeep/mxkeep/relay/smtp"
 const (
 	reasonRelayDenied  = "relay_denied"
 	reasonUnknown      = "unknown_recipient"
+	reasonNotKnown     = "recipient_not_known"
 	reasonPrimaryUp    = "primary_up"
 	reasonReturning    = "returning_sender"
 	reasonDegraded     = "upstream_degraded"

@@ -11,6 +11,7 @@ import (
 
 	"github.com/mxkeep/mxkeep/health"
 	"github.com/mxkeep/mxkeep/queue"
+	"github.com/mxkeep/mxkeep/relay/recipients"
 	"github.com/mxkeep/mxkeep/relay/smtp"
 )
 
@@ -32,8 +33,9 @@ type Options struct {
 	State func(upstream string) health.State
 	// Observe gets a signal when a sender that was deferred keeps coming back; may be nil.
 	Observe func(health.Signal)
-	// Known reports whether a recipient of a relay domain exists; nil: everybody does.
-	Known func(domain string, path smtp.Path) bool
+	// Recipient says what becomes of a recipient of a relay domain, as far as it
+	// is known who exists; nil: everybody does. It may ask the primary meanwhile.
+	Recipient func(ctx context.Context, domain string, path smtp.Path, state health.State) recipients.Outcome
 	// ReverseDNS finds the confirmed name of an address, "" if there is none; may be nil.
 	ReverseDNS func(ctx context.Context, address netip.Addr) string
 

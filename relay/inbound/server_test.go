@@ -14,6 +14,7 @@ import (
 	"github.com/mxkeep/mxkeep/health"
 	"github.com/mxkeep/mxkeep/queue"
 	"github.com/mxkeep/mxkeep/queue/queuetest"
+	"github.com/mxkeep/mxkeep/relay/recipients"
 	"github.com/mxkeep/mxkeep/relay/smtp"
 )
 
@@ -89,11 +90,11 @@ func TestStoreFailures(t *testing.T) {
 func TestPanicEndsOneSession(t *testing.T) {
 	bad := true
 	r := newRig(t, func(o *Options) {
-		o.Known = func(_ string, path smtp.Path) bool {
+		o.Recipient = func(_ context.Context, _ string, path smtp.Path, _ health.State) recipients.Outcome {
 			if path.Local == "panic" && bad {
 				panic("\x1b a fault")
 			}
-			return true
+			return recipients.Take
 		}
 	})
 	other := r.dial("192.0.2.2").hello()
@@ -259,11 +260,17 @@ func TestFallback(t *testing.T) {
 func TestAccepted(t *testing.T) {
 	r := newRig(t, func(o *Options) {
 		o.ReverseDNS = func(ctx context.Context, a netip.Addr) string { return "mail.far.example" }
-		o.Known = func(domain string, path smtp.Path) bool { return path.Local == "a" }
+		o.Recipient = func(_ context.Context, domain string, path smtp.Path, state health.State) recipients.Outcome {
+			if domain != "d.example" || state != health.Down {
+				t.Errorf("asked for %s while it is %s", domain, state)
+			}
+			return map[string]recipients.Outcome{"a": recipients.Take, "b": recipients.Refuse, "c": recipients.Later}[path.Local]
+		}
 	})
 	w := r.dial("192.0.2.1").hello()
 	w.ask("MAIL FROM:<s@far.example>", "250")
 	w.ask("RCPT TO:<b@d.example>", "550 5.1.1")
+	w.ask("RCPT TO:<c@d.example>", "451 4.4.3")
 	w.ask("RCPT TO:<a@d.example>", "250")
 	w.ask("DATA", "354")
 	w.say(note + ".\r\n")

@@ -12,6 +12,7 @@ import (
 	"github.com/mxkeep/mxkeep/health"
 	"github.com/mxkeep/mxkeep/queue"
 	"github.com/mxkeep/mxkeep/queue/failpoint"
+	"github.com/mxkeep/mxkeep/relay/recipients"
 	"github.com/mxkeep/mxkeep/relay/smtp"
 )
 
@@ -158,9 +159,13 @@ func (s *session) admit(reversePath string, path smtp.Path) (reason, upstream st
 	o := &s.server.options
 	domain, _ := smtp.ASCIIDomain(path.Domain) // "" is no domain of ours
 	upstream, relayed := o.Domains[domain]
-	a := asked{relayed: relayed, known: relayed && (o.Known == nil || o.Known(domain, path))}
-	if a.known {
+	a := asked{relayed: relayed, known: relayed}
+	if relayed {
 		a.state, a.hint = o.State(upstream), o.Hints[upstream]
+	}
+	if relayed && o.Recipient != nil {
+		outcome := o.Recipient(s.ctx, domain, path, a.state)
+		a.known, a.later = outcome != recipients.Refuse, outcome == recipients.Later
 	}
 	if a.known && a.state == health.Up {
 		a.returning = s.server.returning.visit(s.client.peer().address, reversePath, strings.ToLower(path.String()), time.Now())

@@ -123,6 +123,7 @@ func (d *delivery) transact(ctx context.Context, members []member) (together, ap
 	for i, m := range members {
 		a := outcome.ends[i]
 		v := a.verdict()
+		d.upstream.hear(m.path, a)
 		switch {
 		case a.phase == health.PhaseFinal && len(members) > 1 && mayBeOfOne(v):
 			apart = append(apart, []member{m})

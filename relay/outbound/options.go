@@ -40,6 +40,10 @@ type Options struct {
 	MaxIdle     time.Duration // that a connection waits for its next message; default 20 seconds
 	Recipients  int           // in one transaction; default and maximum 100
 
+	// Hear gets what the primary says about who exists, in deliveries and probes.
+	// It is called concurrently, and must be quick; may be nil.
+	Hear func(Heard)
+
 	Resolver Resolver
 	// Dial opens a connection to "ip:port"; default a net.Dialer that uses SourceAddress.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
