@@ -8,6 +8,7 @@ import (
 	"github.com/mxkeep/mxkeep/health"
 	"github.com/mxkeep/mxkeep/relay/admin"
 	"github.com/mxkeep/mxkeep/relay/inbound"
+	"github.com/mxkeep/mxkeep/relay/outbound"
 	"github.com/mxkeep/mxkeep/relay/recipients"
 	"github.com/mxkeep/mxkeep/relay/smtp"
 )
@@ -27,6 +28,10 @@ func (r *Relay) openIntake() error {
 	}
 	o.TLS = certificate.Config()
 	o.Store, o.State, o.Observe, o.ReverseDNS = r.store, r.stateOf, r.observe, r.reverse
+	o.Primaries = map[string]*outbound.Upstream{}
+	for _, p := range r.primaries {
+		o.Primaries[p.name] = p.upstream
+	}
 	if o.Known, err = r.known(); err != nil {
 		return err
 	}
