@@ -104,6 +104,7 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("POST /v1/health/override", answer(s.override))
 	mux.HandleFunc("POST /v1/pause", answer(s.pause))
 	mux.HandleFunc("POST /v1/resume", answer(s.resume))
+	mux.HandleFunc("POST /v1/explain", answer(s.explain))
 	mux.HandleFunc("GET /v1/db/stats", answer(s.fileStats))
 	mux.HandleFunc("POST /v1/db/check", s.check)
 	mux.HandleFunc("POST /v1/db/salvage", answer(s.salvage))

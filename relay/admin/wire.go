@@ -29,13 +29,14 @@ const (
 	SchemaChecked  = "mxkeep.db.checked/1"
 	SchemaSalvage  = "mxkeep.db.salvage/1"
 	SchemaLoss     = "mxkeep.db.loss/1"
+	SchemaExplain  = "mxkeep.explain/1"
 )
 
 // Schemas lists the schemas of all documents.
 func Schemas() []string {
 	return []string{SchemaStatus, SchemaMessage, SchemaSummary, SchemaShape, SchemaChange, SchemaEntry,
 		SchemaUpstream, SchemaProbe, SchemaSwitch, SchemaReady, SchemaError,
-		SchemaFiles, SchemaFinding, SchemaChecked, SchemaSalvage, SchemaLoss}
+		SchemaFiles, SchemaFinding, SchemaChecked, SchemaSalvage, SchemaLoss, SchemaExplain}
 }
 
 // Time is an instant on the wire: RFC 3339 in UTC with milliseconds. The zero Time is null.

@@ -106,7 +106,7 @@ func (s *session) closed(size int64) *refusal {
 	case s.client.drained():
 		return shuttingDown(s.server.options.Hostname)
 	case s.server.pause() != Pause{}:
-		return refuse(reasonPaused, 451, smtp.StatusNotAccepting, "no mail is taken for now, try again later")
+		return paused()
 	case s.server.storeFailure() != nil:
 		return storeFailed()
 	}
@@ -251,6 +251,10 @@ func printable(s string) bool {
 
 func shuttingDown(hostname string) *refusal {
 	return refuse(reasonDraining, 421, smtp.StatusNotAccepting, hostname+" is shutting down")
+}
+
+func paused() *refusal {
+	return refuse(reasonPaused, 451, smtp.StatusNotAccepting, "no mail is taken for now, try again later")
 }
 
 func tooBig() *refusal {
