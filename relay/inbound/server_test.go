@@ -339,6 +339,7 @@ func TestOptions(t *testing.T) {
 		"a U-label":               func(o *Options) { o.Domains = map[string]string{"bücher.example": "exo"} },
 		"a domain for nobody":     func(o *Options) { o.Domains = map[string]string{"d.example": ""} },
 		"no store":                func(o *Options) { o.Store = nil },
+		"no way to pass":          func(o *Options) { o.Rules = map[string]Rule{"d.example": {Role: Front}} },
 		"no state":                func(o *Options) { o.State = nil },
 		"what is no domain name ": func(o *Options) { o.Domains = map[string]string{"-": "exo"} },
 	} {
