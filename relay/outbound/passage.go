@@ -121,11 +121,7 @@ func (p *Passage) open(ctx context.Context, o Opening) Answer {
 			return Answer{Outcome: Declined, Reply: lacking, Lost: true, Signals: p.signals}
 		}
 		mail, rcpt := p.envelope(ctx, o)
-		first := mail
-		if first.phase == "" {
-			first = rcpt
-		}
-		if !fresh && first.lost() && !first.ours && first.phase != health.PhaseRcpt { // found closed: that says nothing, and nothing was sent
+		if !fresh && mail.lost() && !mail.ours { // found closed: that says nothing, and nothing was sent
 			p.session.hangUp()
 			p.session = nil
 			continue

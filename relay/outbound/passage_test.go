@@ -210,3 +210,50 @@ func TestDeliveryWaitsForItsSlot(t *testing.T) {
 		r.end()
 	})
 }
+
+// TestPassageMeetsAClosedConnection: what cannot be sent is a failure of the
+// primary; from the final dot on, a duplicate is possible.
+func TestPassageMeetsAClosedConnection(t *testing.T) {
+	const open = "C: MAIL FROM:<a@x.example>\nC: RCPT TO:<b@corp.example>\nS: 250 ok\nS: 250 ok\n"
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil, hello("PIPELINING")+open+"cut", hello("PIPELINING")+open+"C: DATA\nS: 354 go\ncut")
+		p, _ := r.Open(t.Context(), opening("b@corp.example"))
+		synctest.Wait()
+		if a := p.Rcpt(t.Context(), queue.Recipient{ForwardPath: "c@corp.example"}, false); a.Outcome != Failed || !a.Lost || signals(a.Signals) != "outage@rcpt" || a.Result.MaybeDuplicate {
+			t.Errorf("RCPT: %+v", a)
+		}
+		p, _ = r.Open(t.Context(), opening("b@corp.example"))
+		p.Data(t.Context())
+		synctest.Wait()
+		p.Send([]byte(text)) // into the buffer
+		if a := p.Finish(); a.Outcome != Failed || signals(a.Signals) != "outage@final" || !a.Result.MaybeDuplicate {
+			t.Errorf("dot: %+v", a)
+		}
+		r.end()
+	})
+}
+
+// TestPassageIsCancelled: without its dot, and without a word about the primary.
+func TestPassageIsCancelled(t *testing.T) {
+	r := newRig(t, nil, hello("PIPELINING")+"C: MAIL FROM:<a@x.example>\nC: RCPT TO:<b@corp.example>\nS: 250 ok\nS: 250 ok\nC: DATA\nS: 354 go\nno dot")
+	ctx, cancel := context.WithCancel(t.Context())
+	p, _ := r.Open(ctx, opening("b@corp.example"))
+	p.Data(ctx)
+	p.Send([]byte(text))
+	cancel()
+	if a := p.Finish(); a.Outcome != Failed || len(a.Signals) != 0 || a.Result.MaybeDuplicate {
+		t.Errorf("%+v", a)
+	}
+	r.end()
+}
+
+// TestPassageWearsASession: it is ended without making the sender wait.
+func TestPassageWearsASession(t *testing.T) {
+	r := newRig(t, func(o *Options) { o.MaxMessages = 1 }, hello("PIPELINING")+toOne+taken, hello("PIPELINING")+toOne+taken)
+	for range 2 {
+		if a := r.whole(t.Context()); a.Outcome != Agreed {
+			t.Errorf("%+v", a)
+		}
+	}
+	r.end()
+}

@@ -10,7 +10,8 @@ import (
 func TestSlots(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &slots{most: 3}
-		if !s.pass() || !s.pass() || s.pass() {
+		first, second, third := s.pass(), s.pass(), s.pass()
+		if !first || !second || third {
 			t.Error("senders get all but one")
 		}
 		if !s.deliver(t.Context()) || s.pass() {
@@ -46,7 +47,10 @@ func TestSlots(t *testing.T) {
 		if s.busy != 0 || s.passing != 0 || len(s.waiting) != 0 {
 			t.Errorf("left %+v", s)
 		}
-		if one := (&slots{most: 1}); !one.pass() || one.pass() {
+		if one := (&slots{most: 1, busy: 1}); one.pass() {
+			t.Error("a slot that is taken")
+		}
+		if one := (&slots{most: 1}); !one.pass() {
 			t.Error("a single slot is for senders, too")
 		}
 	})
@@ -54,19 +58,20 @@ func TestSlots(t *testing.T) {
 
 // TestSlotCameAtTheEnd: a delivery that stopped waiting as its slot came keeps it.
 func TestSlotCameAtTheEnd(t *testing.T) {
-	s := &slots{most: 1}
-	for range 100 {
-		s.deliver(t.Context())
-		ctx, cancel := context.WithCancel(t.Context())
-		got := make(chan bool)
-		go func() { got <- s.deliver(ctx) }()
-		go cancel()
-		s.delivered()
-		if <-got {
-			s.delivered()
+	synctest.Test(t, func(t *testing.T) {
+		for range 100 { // of the two, one is seen first as often as the other
+			s := &slots{most: 1, busy: 1}
+			ctx, cancel := context.WithCancel(t.Context())
+			got := make(chan bool)
+			go func() { got <- s.deliver(ctx) }()
+			synctest.Wait()
+			s.mu.Lock()
+			cancel()
+			s.free()
+			s.mu.Unlock()
+			if !<-got || s.busy != 1 {
+				t.Fatalf("a slot is lost: %+v", s)
+			}
 		}
-		if s.busy != 0 {
-			t.Fatalf("%d are busy", s.busy)
-		}
-	}
+	})
 }
