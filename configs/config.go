@@ -13,6 +13,7 @@
 package configs
 
 import (
+	"cmp"
 	"net/netip"
 	"time"
 )
@@ -47,9 +48,26 @@ type Inbound struct {
 	Listen           []string // "ip:port"; without an IP all of ours
 	Certificate, Key string   // files; "" is a self-signed one, made and kept
 	MinFree          int64    // bytes of the disk below which nothing is accepted
+	Admission                 // of domains that say nothing else
 	Limits           Limits
 	Timeouts         InboundTimeouts
 	Returning        Returning
+}
+
+// The words of Admission.
+const (
+	RoleFallback = "fallback"
+	RoleFront    = "front"
+	WhenDefer    = "defer"
+	WhenPass     = "pass"
+	WhenTake     = "take"
+)
+
+// Admission says what is done with mail while its primary takes mail itself.
+type Admission struct {
+	Role     string // RoleFallback or RoleFront
+	WhenUp   string // of a fallback: WhenDefer or WhenPass
+	WhenBusy string // of mail to pass, without a session to be had: WhenTake or WhenDefer
 }
 
 // Limits bound what clients may use.
@@ -87,6 +105,7 @@ type Domain struct {
 	Name       string
 	Upstream   string // its name; the only one if not given
 	Recipients Recipients
+	Admission  // "" is what Inbound says
 }
 
 // The sources of what is known about recipients, and the policies for those
@@ -254,8 +273,9 @@ func Default() Config {
 		HTTP:   HTTP{Listen: "127.0.0.1:8025"},
 		Log:    Log{Level: "info", Format: "text"},
 		Inbound: Inbound{
-			Listen:  []string{":25"},
-			MinFree: 512 << 20,
+			Listen:    []string{":25"},
+			MinFree:   512 << 20,
+			Admission: Admission{Role: RoleFallback, WhenUp: WhenDefer, WhenBusy: WhenTake},
 			Limits: Limits{Sessions: 500, SessionsPerAddress: 50, Recipients: 100, Refusals: 20, Received: 100, Rate: 500,
 				MessageSize: 150 << 20}, // what Exchange Online says: nothing it takes is refused here, and nothing more is kept
 			Timeouts: InboundTimeouts{Greeting: time.Second, Command: 5 * time.Minute, Handshake: 30 * time.Second, Idle: 3 * time.Minute,
@@ -304,6 +324,15 @@ func (c Config) Upstream(name string) (Upstream, bool) {
 		}
 	}
 	return Upstream{}, false
+}
+
+// AdmissionOf is what counts for a domain.
+func (c Config) AdmissionOf(d Domain) Admission {
+	a := Admission{Role: cmp.Or(d.Role, c.Inbound.Role), WhenUp: cmp.Or(d.WhenUp, c.Inbound.WhenUp), WhenBusy: cmp.Or(d.WhenBusy, c.Inbound.WhenBusy)}
+	if a.Role == RoleFront {
+		a.WhenUp = WhenPass
+	}
+	return a
 }
 
 // DomainsOf lists the names of the domains of an upstream, in the order of the file.

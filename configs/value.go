@@ -133,13 +133,21 @@ func file(key string, v *string) field {
 }
 
 func choice(key string, v *string, words ...string) field {
-	all := strings.Join(words, ", ")
-	return scalar(key, v, text("one of "+all, words[0]), func(s string) verdict {
+	return scalar(key, v, text("one of "+strings.Join(words, ", "), words[0]), oneOf(words))
+}
+
+// choiceOrNone is a choice that need not be made.
+func choiceOrNone(key string, v *string, words ...string) field {
+	return scalar(key, v, text("one of "+strings.Join(words, ", "), words[0]), optional(oneOf(words)))
+}
+
+func oneOf(words []string) func(string) verdict {
+	return func(s string) verdict {
 		if slices.Contains(words, s) {
 			return verdict{}
 		}
-		return verdict{fmt.Sprintf("%q is not one of %s", s, all), "Take " + meant(s, words, "one of them")}
-	})
+		return verdict{fmt.Sprintf("%q is not one of %s", s, strings.Join(words, ", ")), "Take " + meant(s, words, "one of them")}
+	}
 }
 
 func duration(key string, v *time.Duration, least, most time.Duration) field {

@@ -44,16 +44,6 @@ func recipientsOptions(d configs.Domain) recipients.Domain {
 	return one
 }
 
-// primaries translates what is thought of a primary. One that is coming back is
-// still spared questions.
-var primaries = [...]recipients.Primary{health.Up: recipients.Up, health.Degraded: recipients.Doubt, health.Down: recipients.Down, health.Recovering: recipients.Down}
-
-// recipient is what becomes of a recipient, as far as it is known who exists.
-func (r *Relay) recipient(ctx context.Context, domain string, path smtp.Path, state health.State) recipients.Outcome {
-	primary := primaries[state]
-	return r.recipients.Ask(ctx, domain, path, primary).Outcome(primary)
-}
-
 // heard learns what a primary said about a recipient. One that is not up refuses
 // recipients that it has, so it is not believed with that.
 func (r *Relay) heard(p *primary, h outbound.Heard) {

@@ -23,6 +23,7 @@ func newRoot(a *app) *cobra.Command {
 		newReady(a),
 		newQueue(a),
 		newTrace(a),
+		newExplain(a),
 		newHealth(a),
 		newRecipients(a),
 		newDB(a),

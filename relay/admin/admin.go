@@ -92,12 +92,17 @@ type Inbound struct {
 	Stats  func() InboundStats
 	Pause  func(Pause) error
 	Resume func() error
+	// Explain decides about a recipient without changing anything. Its errors are
+	// about the request.
+	Explain func(ExplainRequest) (Explanation, error)
 }
 
 // InboundStats counts since the start.
 type InboundStats struct {
 	Sessions int               // open now
 	Accepted int64             // messages taken into custody
+	Passed   int64             // messages handed to an upstream while the sender waited
+	Unnoted  int64             // of them, without a ledger line, which could not be written
 	Refused  map[string]int64  // transactions and sessions by reason
 	Refusing string            // why nothing can be stored now, for example that the disk is full; "" if it can
 	Full     map[string]string // why no mail for an upstream can be stored now, by upstream

@@ -214,6 +214,11 @@ func (c *Client) AcceptLoss(ctx context.Context, request AcceptRequest) (loss Lo
 	return loss, c.post(ctx, c.brisk, "db/accept-loss", request, &loss)
 }
 
+// Explain asks what would become of mail.
+func (c *Client) Explain(ctx context.Context, request ExplainRequest) (given Explanation, err error) {
+	return given, c.post(ctx, c.brisk, "explain", request, &given)
+}
+
 // Pause stops accepting or delivering for a time.
 func (c *Client) Pause(ctx context.Context, request PauseRequest) (did Switch, err error) {
 	return did, c.post(ctx, c.brisk, "pause", request, &did)

@@ -113,6 +113,7 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("GET /v1/recipients/check", answer(s.checkRecipient))
 	mux.HandleFunc("POST /v1/recipients/sync", answer(s.syncRecipients))
 	mux.HandleFunc("POST /v1/recipients/import", answer(s.importRecipients))
+	mux.HandleFunc("POST /v1/explain", answer(s.explain))
 	mux.HandleFunc("GET /v1/db/stats", answer(s.fileStats))
 	mux.HandleFunc("POST /v1/db/check", s.check)
 	mux.HandleFunc("GET /v1/db/ledger", s.exportLedger)

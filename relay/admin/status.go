@@ -152,6 +152,8 @@ type Account struct {
 type InboundStatus struct {
 	Sessions int              `json:"sessions"`
 	Accepted int64            `json:"accepted"`
+	Passed   int64            `json:"passed"`  // handed to an upstream while the sender waited
+	Unnoted  int64            `json:"unnoted"` // of them, without a ledger line
 	Refused  map[string]int64 `json:"refused"`
 	Refusing string           `json:"refusing"`
 	Paused   *Paused          `json:"paused"`
@@ -233,7 +235,7 @@ func (stats InboundStats) snapshot(now time.Time) InboundStatus {
 	for reason, n := range stats.Refused {
 		refused[reason] = n
 	}
-	return InboundStatus{Sessions: stats.Sessions, Accepted: stats.Accepted, Refused: refused,
+	return InboundStatus{Sessions: stats.Sessions, Accepted: stats.Accepted, Passed: stats.Passed, Unnoted: stats.Unnoted, Refused: refused,
 		Refusing: stats.Refusing, Paused: paused(stats.Paused, now)}
 }
 

@@ -90,12 +90,12 @@ func TestStoreFailures(t *testing.T) {
 func TestPanicEndsOneSession(t *testing.T) {
 	bad := true
 	r := newRig(t, func(o *Options) {
-		o.Recipient = func(_ context.Context, _ string, path smtp.Path, _ health.State) recipients.Outcome {
+		o.Recipients = who(func(_ string, path smtp.Path, _ recipients.Primary) recipients.Answer {
 			if path.Local == "panic" && bad {
 				panic("\x1b a fault")
 			}
-			return recipients.Take
-		}
+			return recipients.Answer{Verdict: recipients.Known}
+		})
 	})
 	other := r.dial("192.0.2.2").hello()
 	w := r.dial("192.0.2.1").hello()
@@ -260,12 +260,12 @@ func TestFallback(t *testing.T) {
 func TestAccepted(t *testing.T) {
 	r := newRig(t, func(o *Options) {
 		o.ReverseDNS = func(ctx context.Context, a netip.Addr) string { return "mail.far.example" }
-		o.Recipient = func(_ context.Context, domain string, path smtp.Path, state health.State) recipients.Outcome {
-			if domain != "d.example" || state != health.Down {
-				t.Errorf("asked for %s while it is %s", domain, state)
+		o.Recipients = who(func(domain string, path smtp.Path, primary recipients.Primary) recipients.Answer {
+			if domain != "d.example" || primary != recipients.Down {
+				t.Errorf("asked for %s while it is %d", domain, primary)
 			}
-			return map[string]recipients.Outcome{"a": recipients.Take, "b": recipients.Refuse, "c": recipients.Later}[path.Local]
-		}
+			return somebody(path.Local)
+		})
 	})
 	w := r.dial("192.0.2.1").hello()
 	w.ask("MAIL FROM:<s@far.example>", "250")
@@ -346,6 +346,7 @@ func TestOptions(t *testing.T) {
 		"a U-label":               func(o *Options) { o.Domains = map[string]string{"bücher.example": "exo"} },
 		"a domain for nobody":     func(o *Options) { o.Domains = map[string]string{"d.example": ""} },
 		"no store":                func(o *Options) { o.Store = nil },
+		"no way to pass":          func(o *Options) { o.Rules = map[string]Rule{"d.example": {Role: Front}} },
 		"no state":                func(o *Options) { o.State = nil },
 		"what is no domain name ": func(o *Options) { o.Domains = map[string]string{"-": "exo"} },
 	} {
