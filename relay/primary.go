@@ -47,6 +47,7 @@ func (r *Relay) newPrimary(c configs.Upstream) (*primary, error) {
 	if err != nil {
 		return nil, err
 	}
+	options.Hear = func(h outbound.Heard) { r.heard(p, h) }
 	if p.upstream, err = outbound.NewUpstream(options); err != nil {
 		return nil, err
 	}

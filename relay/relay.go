@@ -40,6 +40,7 @@ import (
 	"github.com/mxkeep/mxkeep/queue/bolt"
 	"github.com/mxkeep/mxkeep/relay/admin"
 	"github.com/mxkeep/mxkeep/relay/dns"
+	"github.com/mxkeep/mxkeep/relay/recipients"
 	"github.com/mxkeep/mxkeep/relay/state"
 )
 
@@ -65,15 +66,16 @@ type Relay struct {
 	check   func(ctx context.Context, path string) error
 	manager manager
 
-	state     *state.File
-	store     *bolt.Store
-	resolver  *dns.Resolver
-	primaries []*primary
-	intake    *intake
-	admin     *admin.Server
-	listeners []net.Listener // of SMTP
-	control   net.Listener
-	web       net.Listener // for /healthz and /readyz; nil if there is none
+	state      *state.File
+	recipients *recipients.Domains
+	store      *bolt.Store
+	resolver   *dns.Resolver
+	primaries  []*primary
+	intake     *intake
+	admin      *admin.Server
+	listeners  []net.Listener // of SMTP
+	control    net.Listener
+	web        net.Listener // for /healthz and /readyz; nil if there is none
 
 	running atomic.Bool
 }
@@ -85,7 +87,7 @@ func Open(o Options) (*Relay, error) {
 	if r.log == nil {
 		r.log = slog.New(slog.DiscardHandler)
 	}
-	for _, part := range []func() error{r.openFiles, r.openPrimaries, r.openIntake, r.listen} {
+	for _, part := range []func() error{r.openFiles, r.openPrimaries, r.openRecipients, r.openIntake, r.listen} {
 		if err := part(); err != nil {
 			return nil, errors.Join(err, r.Close())
 		}
@@ -146,7 +148,7 @@ func (r *Relay) listen() error {
 		upstreams = append(upstreams, p.shown())
 	}
 	r.admin = admin.New(admin.Options{Store: r.store, Files: r.store, Backups: r.backups(r.text), Upstreams: upstreams, Former: r.former(), Inbound: r.intake.shown(),
-		Keep: keep(r.config), Limits: limits(r.config), Reserve: r.config.Inbound.MinFree, Hostname: r.config.Hostname, Version: r.version, Started: time.Now(), Ready: r.ready})
+		Recipients: r.shownRecipients(), Keep: keep(r.config), Limits: limits(r.config), Reserve: r.config.Inbound.MinFree, Hostname: r.config.Hostname, Version: r.version, Started: time.Now(), Ready: r.ready})
 	return nil
 }
 
@@ -214,6 +216,7 @@ func (r *Relay) startWatching(ctx context.Context, watch *parts) {
 		watch.run("health of "+p.name, func() error { p.monitor.Run(ctx); return nil })
 		watch.run("changes of "+p.name, func() error { p.follow(ctx); return nil })
 	}
+	watch.run("recipients", func() error { r.recipients.Run(ctx); return nil })
 	watch.run("control socket", func() error { return r.admin.Serve(ctx, r.control) })
 	watch.run("rates", func() error { r.admin.Watch(ctx); return nil })
 	if r.web != nil {

@@ -121,6 +121,7 @@ func (a *app) showStatus(w io.Writer, st admin.Status) {
 	}
 	f.labelled("queue", a.queueWords(st)...)
 	f.labelled("inbound", inboundWords(st)...)
+	f.labelled("recipients", recipientWords(st)...)
 	if st.Store != nil {
 		for _, c := range st.Store.Copies {
 			f.labelled("copy", a.copyWords(c, st.At.Time)...)
@@ -269,6 +270,25 @@ func inboundWords(st admin.Status) []string {
 	for _, reason := range slices.Sorted(maps.Keys(i.Refused)) {
 		if n := i.Refused[reason]; n > 0 {
 			words = append(words, refusedWords(reason, n))
+		}
+	}
+	return words
+}
+
+// recipientWords says what is known about who exists, and how old that is.
+func recipientWords(st admin.Status) (words []string) {
+	for _, r := range st.Recipients {
+		what := r.Source + " of " + r.Domain + ": "
+		switch {
+		case r.Source == "call-ahead":
+			words = append(words, what+admin.Thousands(r.Asked)+" questions since the start")
+		case r.At.IsZero():
+			words = append(words, what+"nothing yet")
+		default:
+			words = append(words, what+addresses(r.Count)+", "+since(r.At, st.At.Time)+" old")
+		}
+		if r.State == "stale" || r.State == "failing" {
+			words[len(words)-1] += ", " + strings.ToUpper(r.State)
 		}
 	}
 	return words

@@ -18,6 +18,7 @@ func contentRules() []rule {
 	return []rule{
 		{"content comes back as it came, after the trace", contentComesBack},
 		{"an accepted message is what was accepted", acceptedIsWhatWasAccepted},
+		{"an accepted message says what was tried before", acceptedAfterAnAttempt},
 		{"a draft reads what was written so far", draftReadsBack},
 		{"a draft reads what was written so far, in small reads", smallReads},
 		{"abort leaves nothing", abortLeavesNothing},
@@ -64,6 +65,27 @@ func acceptedIsWhatWasAccepted(b *bench) {
 	entry := b.lastEntry()
 	entry.Seq = 0
 	same(b, "ledger line", entry, wantEntry)
+}
+
+// acceptedAfterAnAttempt: the sender waited while it was tried.
+func acceptedAfterAnAttempt(b *bench) {
+	a := acceptance("bob@relay.example", "dora@relay.example")
+	for i := range a.Envelope.Recipients {
+		a.Envelope.Recipients[i].Last = queue.Result{At: a.At, Action: queue.Deferred, Scope: queue.ScopeUpstream, MaybeDuplicate: true,
+			Reply: queue.Reply{Command: "DATA", Text: "connection reset"}}
+	}
+	id := b.accept(a, content(10))
+	want, wantEntry := queue.Accept(id, a, 10, sha256.Sum256(content(10)))
+	same(b, "message", b.message(id), want)
+	entry := b.lastEntry()
+	entry.Seq = 0
+	same(b, "ledger line", entry, wantEntry)
+	stats, err := b.store.Stats(b.ctx)
+	b.must(err)
+	same(b, "account", stats.Account, queue.Account{Accepted: 2, Queued: 2})
+	if claimed := b.claimOne(id); len(claimed.Pending()) != 2 {
+		b.Errorf("pending %v", claimed.Pending())
+	}
 }
 
 func draftReadsBack(b *bench) {

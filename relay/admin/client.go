@@ -237,6 +237,11 @@ func (c *Client) Backups(ctx context.Context) (list BackupList, err error) {
 	return list, c.get(ctx, "backups", &list)
 }
 
+// Explain asks what would become of mail.
+func (c *Client) Explain(ctx context.Context, request ExplainRequest) (given Explanation, err error) {
+	return given, c.post(ctx, c.brisk, "explain", request, &given)
+}
+
 // Pause stops accepting or delivering for a time.
 func (c *Client) Pause(ctx context.Context, request PauseRequest) (did Switch, err error) {
 	return did, c.post(ctx, c.brisk, "pause", request, &did)

@@ -58,6 +58,8 @@ var statuses = map[string]int{
 	CodeNoRoom:          http.StatusInsufficientStorage,
 	CodeBackupBusy:      http.StatusConflict,
 	CodeBackupFailed:    http.StatusInternalServerError,
+	CodeUnknownDomain:   http.StatusNotFound,
+	CodeBadList:         http.StatusBadRequest,
 }
 
 // Codes lists the codes of the API.
@@ -115,6 +117,11 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("POST /v1/health/override", answer(s.override))
 	mux.HandleFunc("POST /v1/pause", answer(s.pause))
 	mux.HandleFunc("POST /v1/resume", answer(s.resume))
+	mux.HandleFunc("GET /v1/recipients", answer(s.listRecipients))
+	mux.HandleFunc("GET /v1/recipients/check", answer(s.checkRecipient))
+	mux.HandleFunc("POST /v1/recipients/sync", answer(s.syncRecipients))
+	mux.HandleFunc("POST /v1/recipients/import", answer(s.importRecipients))
+	mux.HandleFunc("POST /v1/explain", answer(s.explain))
 	mux.HandleFunc("GET /v1/db/stats", answer(s.fileStats))
 	mux.HandleFunc("POST /v1/db/check", s.check)
 	mux.HandleFunc("GET /v1/db/ledger", s.exportLedger)

@@ -30,6 +30,7 @@ const (
 	SchemaSalvage  = "mxkeep.db.salvage/1"
 	SchemaLoss     = "mxkeep.db.loss/1"
 	SchemaCompact  = "mxkeep.db.compaction/1"
+	SchemaExplain  = "mxkeep.explain/1"
 	SchemaGap      = "mxkeep.trace.gap/1"
 
 	SchemaImport     = "mxkeep.queue.import/1"
@@ -44,7 +45,8 @@ const (
 func Schemas() []string {
 	return []string{SchemaStatus, SchemaMessage, SchemaSummary, SchemaShape, SchemaChange, SchemaEntry,
 		SchemaUpstream, SchemaProbe, SchemaSwitch, SchemaReady, SchemaError,
-		SchemaFiles, SchemaFinding, SchemaChecked, SchemaSalvage, SchemaLoss, SchemaCompact, SchemaImport, SchemaImportLine, SchemaGap,
+		SchemaFiles, SchemaFinding, SchemaChecked, SchemaSalvage, SchemaLoss, SchemaCompact, SchemaImport, SchemaImportLine, SchemaGap, SchemaExplain,
+		SchemaRecipientList, SchemaRecipientSource, SchemaRecipientCheck, SchemaRecipientSync, SchemaRecipientImport,
 		SchemaBackup, SchemaBackupProgress, SchemaBackupList}
 }
 

@@ -19,7 +19,7 @@ type trace struct {
 	extended bool   // EHLO
 	utf8     bool   // SMTPUTF8
 	tls      bool
-	id       queue.ID
+	id       queue.ID // "" if there was no room for a draft
 	rcpt     []string // forward-paths
 	at       time.Time
 }
@@ -31,7 +31,10 @@ type trace struct {
 func (t trace) field() []byte {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Received: from %s (%s %s)\r\n", hostWord(t.hello, true), hostWord(t.host, false), addressWord(t.address))
-	fmt.Fprintf(&b, "\tby %s (mxkeep) with %s id %s", t.by, t.protocol(), t.id)
+	fmt.Fprintf(&b, "\tby %s (mxkeep) with %s", t.by, t.protocol())
+	if t.id != "" {
+		fmt.Fprintf(&b, " id %s", t.id)
+	}
 	if len(t.rcpt) == 1 && t.writable(t.rcpt[0]) {
 		fmt.Fprintf(&b, "\r\n\tfor <%s>", t.rcpt[0])
 	}

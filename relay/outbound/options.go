@@ -35,10 +35,15 @@ type Options struct {
 	Private []netip.Prefix
 
 	Timeouts    Timeouts
+	Connections int           // sessions in use at once, of deliveries and of passages; default 20
 	MaxMessages int           // transactions on one connection; default 100
 	MaxAge      time.Duration // of a connection; default 15 minutes
 	MaxIdle     time.Duration // that a connection waits for its next message; default 20 seconds
 	Recipients  int           // in one transaction; default and maximum 100
+
+	// Hear gets what the primary says about who exists, in deliveries and probes.
+	// It is called concurrently, and must be quick; may be nil.
+	Hear func(Heard)
 
 	Resolver Resolver
 	// Dial opens a connection to "ip:port"; default a net.Dialer that uses SourceAddress.
@@ -117,6 +122,7 @@ func (o *Options) complete() error {
 		return fmt.Errorf("upstream %s: %d recipients in a transaction, want at most %d", o.Name, o.Recipients, maxRecipients)
 	}
 	setDefault(&o.Port, defaultPort)
+	setDefault(&o.Connections, defaultConnections)
 	setDefault(&o.MaxMessages, defaultPerConn)
 	setDefault(&o.MaxAge, defaultMaxAge)
 	setDefault(&o.MaxIdle, defaultMaxIdle)
