@@ -86,6 +86,8 @@ func (c *Config) checkDomains(say report) {
 			say(path+".name", d.Name+" is in the list already", "Keep one of the two")
 		}
 		seen[d.Name] = true
+		checkRecipients(d.Recipients, say, path+".recipients")
+		checkAdmission(d.Admission, c.AdmissionOf(d).Role, say, path)
 		switch {
 		case len(known) == 0 || slices.Contains(known, d.Upstream) && d.Upstream != "":
 		case d.Upstream == "":
@@ -93,6 +95,13 @@ func (c *Config) checkDomains(say report) {
 		default:
 			say(path+".upstream", fmt.Sprintf("there is no upstream %q", d.Upstream), "Take "+meant(d.Upstream, known, "one of "+strings.Join(known, ", ")))
 		}
+	}
+}
+
+// checkAdmission finds a choice that the role leaves no use for.
+func checkAdmission(a Admission, role string, say report, path string) {
+	if role == RoleFront && a.WhenUp == WhenDefer {
+		say(path+".when_up", "a front has nobody to send its senders to: it passes mail on", "Take it out, or write role: fallback")
 	}
 }
 

@@ -13,6 +13,7 @@
 package configs
 
 import (
+	"cmp"
 	"net/netip"
 	"time"
 )
@@ -49,6 +50,7 @@ type Inbound struct {
 	Certificate, Key string   // files; "" is a self-signed one, made and kept
 	ACME             ACME
 	MinFree          int64 // bytes of the disk below which nothing is accepted
+	Admission              // of domains that say nothing else
 	Limits           Limits
 	Timeouts         InboundTimeouts
 	Returning        Returning
@@ -78,6 +80,22 @@ func (a ACME) Address() string {
 		return ":443"
 	}
 	return ":80"
+}
+
+// The words of Admission.
+const (
+	RoleFallback = "fallback"
+	RoleFront    = "front"
+	WhenDefer    = "defer"
+	WhenPass     = "pass"
+	WhenTake     = "take"
+)
+
+// Admission says what is done with mail while its primary takes mail itself.
+type Admission struct {
+	Role     string // RoleFallback or RoleFront
+	WhenUp   string // of a fallback: WhenDefer or WhenPass
+	WhenBusy string // of mail to pass, without a session to be had: WhenTake or WhenDefer
 }
 
 // Limits bound what clients may use.
@@ -114,8 +132,69 @@ type Returning struct {
 type Domain struct {
 	Name       string
 	Upstream   string // its name; the only one if not given
-	Recipients string // file of those that exist; "" means that all do
+	Recipients Recipients
 	TLS        string // TLSRequired: no mail in plaintext; "" is TLSOpportunistic
+	Admission         // "" is what Inbound says
+}
+
+// The sources of what is known about recipients, and the policies for those
+// about whom nothing is.
+const (
+	SourceList      = "list"
+	SourceLearned   = "learned"
+	SourceCallAhead = "call-ahead"
+	SourceDirectory = "directory"
+
+	NotKnownAccept = "accept"
+	NotKnownDefer  = "defer"
+	NotKnownReject = "reject"
+)
+
+// Recipients says how it is known who exists in a domain. The zero value says
+// that everybody does.
+type Recipients struct {
+	Sources    []string      // none, and a File: list
+	File       string        // of list: addresses, or an export of Exchange Online; "" is only what is imported
+	MaxAge     time.Duration // of a list, after which absence from it proves nothing; 0 is none
+	NotKnown   string        // policy while the upstream cannot be asked
+	Subaddress string        // what begins the tag of a sub-address; "" is that there is none
+	Learned    Learned
+	CallAhead  CallAhead
+	Directory  Directory
+}
+
+// Learned bounds what is learned from the upstream.
+type Learned struct {
+	Keep    time.Duration // since it took an address last
+	Refused time.Duration // since it refused one as unknown
+	Max     int           // addresses
+}
+
+// CallAhead bounds the questions to the upstream.
+type CallAhead struct {
+	Timeout   time.Duration
+	AtOnce    int
+	PerMinute int
+}
+
+// Directory says how to read the directory of a tenant by Microsoft Graph.
+type Directory struct {
+	Tenant, Client   string
+	Secret           string // file, or
+	Certificate, Key string // files
+	Login, Graph     string // URLs of the cloud
+	Every            time.Duration
+	Jitter           float64
+	MaxAge           time.Duration // after which absence from it proves nothing
+	Shrink           float64       // share of the addresses that may go at once
+}
+
+// Used are the sources that count.
+func (r Recipients) Used() []string {
+	if len(r.Sources) == 0 && r.File != "" {
+		return []string{SourceList}
+	}
+	return r.Sources
 }
 
 // Upstream is a primary that mail is delivered to.
@@ -223,9 +302,10 @@ func Default() Config {
 		HTTP:   HTTP{Listen: "127.0.0.1:8025"},
 		Log:    Log{Level: "info", Format: "text"},
 		Inbound: Inbound{
-			Listen:  []string{":25"},
-			MinFree: 512 << 20,
-			ACME:    ACME{Challenge: ChallengeHTTP},
+			Listen:    []string{":25"},
+			MinFree:   512 << 20,
+			Admission: Admission{Role: RoleFallback, WhenUp: WhenDefer, WhenBusy: WhenTake},
+			ACME:      ACME{Challenge: ChallengeHTTP},
 			Limits: Limits{Sessions: 500, SessionsPerAddress: 50, Recipients: 100, Refusals: 20, Received: 100, Rate: 500,
 				MessageSize: 150 << 20}, // what Exchange Online says: nothing it takes is refused here, and nothing more is kept
 			Timeouts: InboundTimeouts{Greeting: time.Second, Command: 5 * time.Minute, Handshake: 30 * time.Second, Idle: 3 * time.Minute,
@@ -239,6 +319,15 @@ func Default() Config {
 		},
 		DNS: DNS{Timeout: 2 * time.Second, Tries: 2},
 	}
+}
+
+// DefaultDomain is a domain without name and upstream.
+func DefaultDomain() Domain {
+	return Domain{Recipients: Recipients{NotKnown: NotKnownAccept, Subaddress: "+",
+		Learned:   Learned{Keep: 90 * day, Refused: time.Hour, Max: 100000},
+		CallAhead: CallAhead{Timeout: 5 * time.Second, AtOnce: 4, PerMinute: 120},
+		Directory: Directory{Login: "https://login.microsoftonline.com", Graph: "https://graph.microsoft.com",
+			Every: time.Hour, Jitter: 0.1, MaxAge: 3 * day, Shrink: 0.1}}}
 }
 
 // DefaultUpstream is an upstream without name and hosts.
@@ -265,6 +354,15 @@ func (c Config) Upstream(name string) (Upstream, bool) {
 		}
 	}
 	return Upstream{}, false
+}
+
+// AdmissionOf is what counts for a domain.
+func (c Config) AdmissionOf(d Domain) Admission {
+	a := Admission{Role: cmp.Or(d.Role, c.Inbound.Role), WhenUp: cmp.Or(d.WhenUp, c.Inbound.WhenUp), WhenBusy: cmp.Or(d.WhenBusy, c.Inbound.WhenBusy)}
+	if a.Role == RoleFront {
+		a.WhenUp = WhenPass
+	}
+	return a
 }
 
 // DomainsOf lists the names of the domains of an upstream, in the order of the file.

@@ -16,7 +16,9 @@ const three = "hostname: mx2.corp.example\ndomain: corp.example\nupstream: corp-
 func minimal() Config {
 	c := Default()
 	c.Hostname = "mx2.corp.example"
-	c.Domains = []Domain{{Name: "corp.example", Upstream: "primary"}}
+	d := DefaultDomain()
+	d.Name, d.Upstream = "corp.example", "primary"
+	c.Domains = []Domain{d}
 	u := DefaultUpstream()
 	u.Name, u.Hosts = "primary", []string{"corp-example.mail.protection.outlook.com"}
 	c.Upstreams = []Upstream{u}
@@ -49,8 +51,9 @@ func TestExampleIsTheDefault(t *testing.T) {
 		}
 		want := minimal()
 		if name == "with all keys" { // [] is no nil
+			want.Domains[0].Recipients.Sources = c.Domains[0].Recipients.Sources
 			want.DNS.Servers, want.Upstreams[0].PrivateNetworks = c.DNS.Servers, c.Upstreams[0].PrivateNetworks
-			if len(c.DNS.Servers)+len(c.Upstreams[0].PrivateNetworks) > 0 {
+			if len(c.Domains[0].Recipients.Sources)+len(c.DNS.Servers)+len(c.Upstreams[0].PrivateNetworks) > 0 {
 				t.Error("a list is not empty")
 			}
 		}
@@ -167,7 +170,7 @@ func TestLoad(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, got := range []string{c.Domains[0].Recipients, c.Upstreams[0].TLS.CA, c.Upstreams[0].TLS.Key, c.Inbound.Certificate, c.Inbound.Key, c.Data, c.Socket} {
+	for _, got := range []string{c.Domains[0].Recipients.File, c.Upstreams[0].TLS.CA, c.Upstreams[0].TLS.Key, c.Inbound.Certificate, c.Inbound.Key, c.Data, c.Socket} {
 		if !strings.HasPrefix(got, dir+"/") || strings.Count(got, dir) != 1 {
 			t.Errorf("path %q is not in the folder of the file", got)
 		}
@@ -181,7 +184,7 @@ func TestLoad(t *testing.T) {
 	_, err = Load(write("bad.yaml", bad, 0o644))
 	wantProblems(t, err,
 		"1:11 hostname: no domain",
-		"2:42 domain.recipients: nobody: no such file",
+		"2:42 domain.recipients.file: nobody: no such file",
 		"3:46 upstream.tls.ca: is not a file",
 		"3:77 upstream.tls.key: others may read or write the key in "+dir+"/open.pem (mode 0640); chmod 600",
 		"6:8 inbound.key: others may read")

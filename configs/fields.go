@@ -40,6 +40,9 @@ func (i *Inbound) fields() []field {
 		file("key", &i.Key),
 		section("acme", i.ACME.fields()...),
 		size("min_free", &i.MinFree, 1, 1<<50),
+		choice("role", &i.Role, RoleFallback, RoleFront),
+		choice("when_up", &i.WhenUp, WhenDefer, WhenPass),
+		choice("when_busy", &i.WhenBusy, WhenTake, WhenDefer),
 		section("limits",
 			number("sessions", &l.Sessions, 1, large),
 			number("sessions_per_address", &l.SessionsPerAddress, 1, large),
@@ -77,7 +80,10 @@ func (d *Domain) fields() []field {
 	return []field{
 		scalar("name", &d.Name, name("a domain", "corp.example"), optional(domainName)),
 		scalar("upstream", &d.Upstream, text("the name of an upstream", "primary"), anything),
-		file("recipients", &d.Recipients),
+		sectionOr("recipients", file("file", &d.Recipients.File), d.Recipients.fields()...),
+		choiceOrNone("role", &d.Role, RoleFallback, RoleFront),
+		choiceOrNone("when_up", &d.WhenUp, WhenDefer, WhenPass),
+		choiceOrNone("when_busy", &d.WhenBusy, WhenTake, WhenDefer),
 		scalar("tls", &d.TLS, text("one of required, opportunistic", TLSRequired), optional(domainTLS)),
 	}
 }

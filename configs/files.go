@@ -18,7 +18,9 @@ func (c *Config) files() []named {
 	all := []named{{"inbound.certificate", &c.Inbound.Certificate, false}, {"inbound.key", &c.Inbound.Key, true},
 		{"inbound.acme.ca", &c.Inbound.ACME.CA, false}}
 	for i := range c.Domains {
-		all = append(all, named{fmt.Sprintf("domains[%d].recipients", i), &c.Domains[i].Recipients, false})
+		r, path := &c.Domains[i].Recipients, fmt.Sprintf("domains[%d].recipients.", i)
+		all = append(all, named{path + "file", &r.File, false}, named{path + "directory.secret", &r.Directory.Secret, true},
+			named{path + "directory.certificate", &r.Directory.Certificate, false}, named{path + "directory.key", &r.Directory.Key, true})
 	}
 	for i := range c.Upstreams {
 		t, path := &c.Upstreams[i].TLS, fmt.Sprintf("upstreams[%d].tls.", i)

@@ -23,7 +23,7 @@ func Example() []byte { return append([]byte(nil), example...) }
 // Parse reads a configuration file that is in memory; name is used in
 // problems. The error is Problems. It looks at no other file.
 func Parse(name string, text []byte) (Config, error) {
-	return parse(name, text, Default(), defaults{upstream: DefaultUpstream()}, func(*Config, report) {})
+	return parse(name, text, Default(), defaults{DefaultDomain(), DefaultUpstream()}, func(*Config, report) {})
 }
 
 // Load reads a configuration file and looks whether the files it names are
@@ -34,7 +34,7 @@ func Load(path string) (Config, error) {
 	if err != nil {
 		return Config{}, Problems{{File: path, Message: fmt.Sprintf("the file cannot be read: %v", reason(err)), Next: "Begin with: mxkeep config example"}}
 	}
-	return parse(path, text, Default(), defaults{upstream: DefaultUpstream()}, func(c *Config, say report) {
+	return parse(path, text, Default(), defaults{DefaultDomain(), DefaultUpstream()}, func(c *Config, say report) {
 		c.absolute(filepath.Dir(path))
 		c.checkFiles(say)
 	})

@@ -73,7 +73,10 @@ http: {listen: ""}
 	wantProblems(t, err, "4:5 domains[0].upstream: not said which; one of primary, lab")
 	want := Default()
 	want.Hostname = "mx2.corp.example"
-	want.Domains = []Domain{{Name: "corp.example"}, {Name: "lab.example", Upstream: "lab"}, {Name: "eu.corp.example", Upstream: "primary"}}
+	want.Domains = []Domain{DefaultDomain(), DefaultDomain(), DefaultDomain()}
+	want.Domains[0].Name = "corp.example"
+	want.Domains[1].Name, want.Domains[1].Upstream = "lab.example", "lab"
+	want.Domains[2].Name, want.Domains[2].Upstream = "eu.corp.example", "primary"
 	a, b := DefaultUpstream(), DefaultUpstream()
 	a.Name, a.Port = "primary", 587
 	a.Hosts = []string{"a.corp.example", "192.0.2.25", "192.0.2.26:2525", "[2001:db8::25]:25", "2001:db8::26"}
@@ -157,6 +160,9 @@ func TestWrongValues(t *testing.T) {
 		"http: {listen: localhost:1}\n":                  `4:16 http.listen: not an address`,
 		"http: {listen: \":70000\"}\n":                   `4:16 http.listen: not an address`,
 		"http: {listen: \":25\"}\n":                      `4:16 http.listen: something else is to listen at :25`,
+		"inbound: {role: both}\n":                        `4:17 inbound.role: "both" is not one of fallback, front; Take one of them`,
+		"inbound: {when_up: hold}\n":                     `4:20 inbound.when_up: "hold" is not one of defer, pass; Take one of them`,
+		"inbound: {when_busy: ''}\n":                     `4:11 inbound.when_busy: "" is not one of take, defer; Take one of them`,
 		"log: {level: verbose}\n":                        `4:14 log.level: "verbose" is not one of debug, info, warn, error; Take one of them`,
 		"log: {format: jsonl}\n":                         `4:15 log.format: not one of text, json; Take json`,
 		"inbound: {listen: []}\n":                        `4:11 inbound.listen: it is missing`,
@@ -370,4 +376,37 @@ func TestLimitsOfTheQueue(t *testing.T) {
 	if c.Queue.MaxMessages != 1000000 || c.Queue.MaxBytes != 20<<30 || c.Upstreams[0].Queue != (Share{400000, 8 << 30}) {
 		t.Errorf("%+v, %+v", c.Queue, c.Upstreams[0].Queue)
 	}
+}
+
+// TestAdmission: a domain says what is different about it.
+func TestAdmission(t *testing.T) {
+	const file = "hostname: mx2.corp.example\nupstream: mx.corp.example\ninbound: %s\ndomain: {name: corp.example, %s}\n"
+	for _, test := range []struct {
+		inbound, domain string
+		want            Admission
+	}{
+		{"{}", "role: ''", Admission{RoleFallback, WhenDefer, WhenTake}},
+		{"{}", "when_up: pass, when_busy: defer", Admission{RoleFallback, WhenPass, WhenDefer}},
+		{"{}", "role: front", Admission{RoleFront, WhenPass, WhenTake}},
+		{"{role: front, when_busy: defer}", "when_busy: take", Admission{RoleFront, WhenPass, WhenTake}},
+		{"{role: front}", "role: fallback", Admission{RoleFallback, WhenDefer, WhenTake}},
+		{"{role: front}", "role: fallback, when_up: defer", Admission{RoleFallback, WhenDefer, WhenTake}},
+		{"{when_up: pass}", "recipients: ''", Admission{RoleFallback, WhenPass, WhenTake}},
+	} {
+		c, err := Parse("f.yaml", fmt.Appendf(nil, file, test.inbound, test.domain))
+		if err != nil {
+			t.Errorf("%+v: %v", test, err)
+		} else if got := c.AdmissionOf(c.Domains[0]); got != test.want {
+			t.Errorf("%+v: %+v", test, got)
+		}
+	}
+	for domain, want := range map[string]string{
+		"role: front, when_up: defer": "4:52 domain.when_up: nobody to send its senders to; role: fallback",
+		"role: back":                  `4:36 domain.role: "back" is not one of fallback, front`,
+	} {
+		_, err := Parse("f.yaml", fmt.Appendf(nil, file, "{}", domain))
+		t.Run(domain, func(t *testing.T) { wantProblems(t, err, want) })
+	}
+	_, err := Parse("f.yaml", fmt.Appendf(nil, file, "{role: front}", "when_up: defer"))
+	wantProblems(t, err, "4:39 domain.when_up: nobody to send its senders to")
 }

@@ -73,6 +73,20 @@ func section(key string, fields ...field) field {
 		func(say report, path string) { checkAll(fields, say, path) }}
 }
 
+// sectionOr is a section that may also be one value: that of a key below it.
+func sectionOr(key string, short field, fields ...field) field {
+	f := section(key, fields...)
+	whole := f.read
+	f.read = func(d *decoder, n *yaml.Node, path string) {
+		if n.Kind == yaml.ScalarNode && n.Tag != "!!null" {
+			short.read(d, n, path)
+			return
+		}
+		whole(d, n, path)
+	}
+	return f
+}
+
 func checkAll(fields []field, say report, path string) {
 	for _, f := range fields {
 		if f.check != nil {
@@ -119,13 +133,21 @@ func file(key string, v *string) field {
 }
 
 func choice(key string, v *string, words ...string) field {
-	all := strings.Join(words, ", ")
-	return scalar(key, v, text("one of "+all, words[0]), func(s string) verdict {
+	return scalar(key, v, text("one of "+strings.Join(words, ", "), words[0]), oneOf(words))
+}
+
+// choiceOrNone is a choice that need not be made.
+func choiceOrNone(key string, v *string, words ...string) field {
+	return scalar(key, v, text("one of "+strings.Join(words, ", "), words[0]), optional(oneOf(words)))
+}
+
+func oneOf(words []string) func(string) verdict {
+	return func(s string) verdict {
 		if slices.Contains(words, s) {
 			return verdict{}
 		}
-		return verdict{fmt.Sprintf("%q is not one of %s", s, all), "Take " + meant(s, words, "one of them")}
-	})
+		return verdict{fmt.Sprintf("%q is not one of %s", s, strings.Join(words, ", ")), "Take " + meant(s, words, "one of them")}
+	}
 }
 
 func duration(key string, v *time.Duration, least, most time.Duration) field {

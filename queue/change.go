@@ -23,6 +23,7 @@ type Event string
 // The events.
 const (
 	Accepted    Event = "accepted"    // taken into custody
+	Adopted     Event = "adopted"     // brought in from a backup or another relay: Reason says from where, Results how its recipients stood
 	Attempted   Event = "attempted"   // an attempt ended; Results says how
 	Interrupted Event = "interrupted" // an attempt was never settled: the process died, a duplicate is possible
 	Hold        Event = "hold"
@@ -65,9 +66,11 @@ type Entry struct {
 	Size        int64     `json:"size,omitempty"`
 	Digest      *Digest   `json:"digest,omitempty"`
 	Origin      Origin    `json:"origin,omitzero"`
+	AcceptedAt  time.Time `json:"accepted_at,omitzero"` // of what was adopted
 }
 
-// Accept makes the message and the ledger line of an acceptance.
+// Accept makes the message and the ledger line of an acceptance. A recipient may
+// have a result already, if it was tried while the sender waited.
 func Accept(id ID, a Acceptance, size int64, digest Digest) (Message, Entry) {
 	m := Message{ID: id, Envelope: a.Envelope, AcceptedAt: a.At, NextAttempt: a.At, Lifetime: a.Lifetime,
 		Size: size, MessageID: a.MessageID, Digest: digest, Held: a.Held}
@@ -76,8 +79,14 @@ func Accept(id ID, a Acceptance, size int64, digest Digest) (Message, Entry) {
 	}
 	e := Entry{At: a.At, Event: Accepted, ID: id, Reason: a.Held, Upstream: a.Envelope.Upstream,
 		ReversePath: a.Envelope.ReversePath, MessageID: a.MessageID, Size: size, Digest: &digest, Origin: a.Envelope.Origin}
+	tried := false
 	for _, r := range a.Envelope.Recipients {
 		e.Recipients = append(e.Recipients, r.ForwardPath)
+		e.Results = append(e.Results, r.Last)
+		tried = tried || r.Last != Result{}
+	}
+	if !tried {
+		e.Results = nil
 	}
 	return m, e
 }

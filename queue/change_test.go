@@ -7,6 +7,22 @@ import (
 	"time"
 )
 
+// TestAcceptedAfterAnAttempt: the ledger line says what came of trying it while the sender waited.
+func TestAcceptedAfterAnAttempt(t *testing.T) {
+	a := Acceptance{At: noon, Envelope: Envelope{Upstream: "primary", Recipients: recipients(2)}}
+	if _, e := Accept("1", a, 5, Digest{1}); e.Results != nil {
+		t.Errorf("results of nothing: %+v", e)
+	}
+	a.Envelope.Recipients[1].Last = Result{Action: Deferred, MaybeDuplicate: true}
+	m, e := Accept("1", a, 5, Digest{1})
+	if len(e.Results) != 2 || e.Results[0] != (Result{}) || !e.Results[1].MaybeDuplicate {
+		t.Errorf("%+v", e)
+	}
+	if !m.Due(noon) || m.State() != StateDeferred || len(m.Pending()) != 2 {
+		t.Errorf("%+v", m)
+	}
+}
+
 func TestClaimed(t *testing.T) {
 	fresh, _ := Accept(id, Acceptance{At: noon, MessageID: "<1@client.example>", Envelope: Envelope{Upstream: "primary", Recipients: recipients(3)}}, 5, Digest{1})
 	first, interrupted := fresh.Claimed(noon, time.Hour)

@@ -35,7 +35,7 @@ import (
 var (
 	ErrNotFound = errors.New("no such message")
 	ErrStale    = errors.New("settlement of an attempt that is no longer the last one")
-	ErrExists   = errors.New("a message of the same cause exists")
+	ErrExists   = errors.New("such a message exists, or existed")
 	ErrState    = errors.New("the message is not in a state that allows it")
 	ErrFull     = errors.New("not enough free space")
 	ErrDamaged  = errors.New("content differs from its digest")
@@ -79,6 +79,16 @@ type Store interface {
 	// listed only if the filter asks for such a state. An error that is
 	// ErrDamaged is about one record: the listing goes on behind it.
 	Messages(ctx context.Context, f Filter) iter.Seq2[Message, error]
+	// Adopt brings in a message that was accepted elsewhere, with its recipients as
+	// they stood there, and returns its ID here. That is its own, or Message.Alias
+	// where another message has it or it is of the future. ErrExists, and nothing
+	// is written, if the store holds the message in any state, if its ledger has a
+	// line about it, or if its Cause is not new: nothing is adopted twice. ErrState
+	// if Adoption.Check refuses it. ErrDamaged if the content, the bytes as they were
+	// received, has not its size and digest, unless Message.Damaged says so already.
+	// An attempt that was running is interrupted. ErrFull if the disk has no room;
+	// the limits do not apply: the mail has been taken, and has nowhere else to be.
+	Adopt(ctx context.Context, a Adoption, content io.Reader) (ID, error)
 	// Note adds a ledger line that belongs to no held message. Seq is given by the store.
 	Note(ctx context.Context, e Entry) error
 	// Ledger lists lines in the order in which they were written. An error that

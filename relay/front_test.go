@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -167,7 +168,7 @@ func TestRequireTLSIsKeptInMind(t *testing.T) {
 
 func TestAPromiseThatIsForgotten(t *testing.T) {
 	t.Parallel()
-	file, err := state.Open(filepath.Join(t.TempDir(), "state.db"))
+	file, err := state.Open(filepath.Join(t.TempDir(), "state.db"), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

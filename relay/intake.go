@@ -2,15 +2,13 @@ package relay
 
 import (
 	"context"
-	"fmt"
 	"net/netip"
 
 	"github.com/mxkeep/mxkeep/configs"
 	"github.com/mxkeep/mxkeep/health"
 	"github.com/mxkeep/mxkeep/relay/admin"
 	"github.com/mxkeep/mxkeep/relay/inbound"
-	"github.com/mxkeep/mxkeep/relay/recipients"
-	"github.com/mxkeep/mxkeep/relay/smtp"
+	"github.com/mxkeep/mxkeep/relay/outbound"
 )
 
 // intake is the SMTP server with its pause.
@@ -29,8 +27,10 @@ func (r *Relay) openIntake() error {
 	}
 	o.TLS, o.RequireTLS = secured, r.requiresTLS
 	o.Store, o.State, o.Observe, o.ReverseDNS = r.store, r.stateOf, r.observe, r.reverse
-	if o.Known, err = r.known(); err != nil {
-		return err
+	o.Recipients = r.recipients
+	o.Primaries = map[string]*outbound.Upstream{}
+	for _, p := range r.primaries {
+		o.Primaries[p.name] = p.upstream
 	}
 	server, err := inbound.New(o)
 	if err != nil {
@@ -41,28 +41,6 @@ func (r *Relay) openIntake() error {
 		server.Pause(inbound.Pause(pause))
 	}
 	return nil
-}
-
-// known reads the lists of recipients. Without any, everybody is known.
-func (r *Relay) known() (func(domain string, path smtp.Path) bool, error) {
-	lists := map[string]*recipients.List{}
-	for _, d := range r.config.Domains {
-		if d.Recipients == "" {
-			continue
-		}
-		list, err := recipients.Load(d.Recipients, r.log)
-		if err != nil {
-			return nil, fmt.Errorf("recipients of %s: %w", d.Name, err)
-		}
-		lists[d.Name] = list
-	}
-	if len(lists) == 0 {
-		return nil, nil
-	}
-	return func(domain string, path smtp.Path) bool {
-		list, listed := lists[domain]
-		return !listed || list.Knows(path)
-	}, nil
 }
 
 // stateOf is what counts about an upstream now.
@@ -108,7 +86,7 @@ func (i *intake) shown() admin.Inbound {
 	return admin.Inbound{
 		Stats: func() admin.InboundStats {
 			s := i.Stats()
-			return admin.InboundStats{Sessions: s.Sessions, Accepted: s.Accepted, Refused: s.Refused, Refusing: s.Refusing, Full: s.Full, Paused: admin.Pause(s.Paused), Certificate: i.certificate()}
+			return admin.InboundStats{Sessions: s.Sessions, Accepted: s.Accepted, Passed: s.Passed, Unnoted: s.Unnoted, Refused: s.Refused, Refusing: s.Refusing, Full: s.Full, Paused: admin.Pause(s.Paused), Certificate: i.certificate()}
 		},
 		Pause: func(pause admin.Pause) error {
 			if err := i.pauses.save(pause); err != nil {
@@ -124,5 +102,31 @@ func (i *intake) shown() admin.Inbound {
 			i.Resume()
 			return nil
 		},
+		Explain: i.explain,
 	}
+}
+
+// explain asks the admission policy for an operator.
+func (i *intake) explain(r admin.ExplainRequest) (admin.Explanation, error) {
+	state, err := r.Supposed()
+	if err != nil {
+		return admin.Explanation{}, err
+	}
+	client, err := r.Address()
+	if err != nil {
+		return admin.Explanation{}, err
+	}
+	e, err := i.Explain(inbound.Question{ReversePath: r.From, Recipient: r.To, Client: client, Suppose: state})
+	if err != nil {
+		return admin.Explanation{}, err
+	}
+	given := admin.Explanation{Domain: e.Domain, Upstream: e.Upstream, Supposed: state != nil, Action: e.Action, Rule: e.Rule,
+		Why: e.Why, Reply: e.Reply, Facts: []admin.Fact{}}
+	if e.Upstream != "" {
+		given.State = e.State.String()
+	}
+	for _, f := range e.Facts {
+		given.Facts = append(given.Facts, admin.Fact(f))
+	}
+	return given, nil
 }

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"fmt"
 	"net"
 	"time"
 )
@@ -25,6 +26,15 @@ func (m manager) tell(state string) error {
 	conn.SetWriteDeadline(time.Now().Add(managerTime)) // of an open socket: it does not fail
 	_, err = conn.Write([]byte(state))
 	return err
+}
+
+// copyPatience is what the manager is asked to wait for the next word of a copy.
+const copyPatience = 2 * time.Minute
+
+// copying tells the manager how far the copy is that is made before files are
+// changed, so that it does not take us for one who hangs.
+func (r *Relay) copying(done, all int64) {
+	r.tell(fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d\nSTATUS=copying the queue before its format is changed: %d of %d MiB", copyPatience.Microseconds(), done>>20, all>>20))
 }
 
 // tell tells the service manager. That it cannot be reached stops no mail.

@@ -77,7 +77,7 @@ func TestOpenAllOrNone(t *testing.T) {
 		{"our certificate is missing", func(_ *testing.T, c *configs.Config) {
 			c.Inbound.Certificate, c.Inbound.Key = "/nowhere/crt", "/nowhere/key"
 		}, "certificate /nowhere/crt: ", fs.ErrNotExist},
-		{"the list of recipients is bad", func(t *testing.T, c *configs.Config) { c.Domains[0].Recipients = write(t, "nobody\n") }, "recipients of corp.example: ", nil},
+		{"the list of recipients is bad", func(t *testing.T, c *configs.Config) { c.Domains[0].Recipients.File = write(t, "nobody\n") }, "recipients of corp.example: ", nil},
 		{"a domain in capitals", func(_ *testing.T, c *configs.Config) { c.Domains[0].Name = "CORP.example" }, "inbound: domain ", nil},
 		{"the port is in use", func(t *testing.T, c *configs.Config) { c.Inbound.Listen = append(c.Inbound.Listen, occupied(t)) }, "SMTP: listen tcp 127.0.0.1:", syscall.EADDRINUSE},
 		{"the socket is in use", func(t *testing.T, c *configs.Config) { c.Socket = answered(t) }, "control socket ", admin.ErrInUse},

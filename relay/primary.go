@@ -50,6 +50,7 @@ func (r *Relay) newPrimary(c configs.Upstream) (*primary, error) {
 		return nil, err
 	}
 	options.Ourselves, options.Offers = r.ourselves, p.promise.note
+	options.Hear = func(h outbound.Heard) { r.heard(p, h) }
 	if p.upstream, err = outbound.NewUpstream(options); err != nil {
 		return nil, err
 	}

@@ -17,6 +17,10 @@
 //	                  what the last stop left behind could not be written, or read
 //	queue.purged      how many messages nobody wanted any more
 //	queue.stranded    there is mail for an upstream that is no longer configured
+//	backup.made       where, how large, how many messages
+//	backup.failed     why
+//	backups.unsaved, backups.forgotten
+//	                  the list of the last ones could not be written, or read
 //	upstreams.unsaved, upstreams.forgotten
 //	                  the names of upstreams could not be written, or read
 //	requiretls.unsaved, requiretls.forgotten
@@ -41,6 +45,7 @@ import (
 	"github.com/mxkeep/mxkeep/relay/acme"
 	"github.com/mxkeep/mxkeep/relay/admin"
 	"github.com/mxkeep/mxkeep/relay/dns"
+	"github.com/mxkeep/mxkeep/relay/recipients"
 	"github.com/mxkeep/mxkeep/relay/state"
 )
 
@@ -49,6 +54,7 @@ const purgeEvery = time.Hour
 // Options say what to run.
 type Options struct {
 	Config  configs.Config // checked, as configs.Load returns it
+	Text    []byte         // of the configuration, for backups
 	Version string
 	Manager string       // socket of the service manager, as NOTIFY_SOCKET names it; "" is none
 	Log     *slog.Logger // default: nothing is logged
@@ -64,23 +70,25 @@ type Options struct {
 type Relay struct {
 	config  configs.Config
 	log     *slog.Logger
+	text    []byte
 	version string
 	check   func(ctx context.Context, path string) error
 	manager manager
 	every   time.Duration // of the watchdog
 	sockets Sockets       // until they have become listeners
 
-	state     *state.File
-	store     *bolt.Store
-	resolver  *dns.Resolver
-	primaries []*primary
-	intake    *intake
-	admin     *admin.Server
-	listeners []net.Listener // of SMTP
-	control   net.Listener
-	web       net.Listener // for /healthz and /readyz; nil if there is none
-	challenge net.Listener // where a certificate authority asks; nil if there is none
-	keeper    *acme.Keeper // of the certificate; nil if there is no authority
+	state      *state.File
+	recipients *recipients.Domains
+	store      *bolt.Store
+	resolver   *dns.Resolver
+	primaries  []*primary
+	intake     *intake
+	admin      *admin.Server
+	listeners  []net.Listener // of SMTP
+	control    net.Listener
+	web        net.Listener // for /healthz and /readyz; nil if there is none
+	challenge  net.Listener // where a certificate authority asks; nil if there is none
+	keeper     *acme.Keeper // of the certificate; nil if there is no authority
 
 	running atomic.Bool
 }
@@ -88,13 +96,13 @@ type Relay struct {
 // Open opens files and ports, all or none. Nobody is answered before Run.
 // Close what was opened if Run is not called.
 func Open(o Options) (*Relay, error) {
-	r := &Relay{config: o.Config, log: o.Log, version: o.Version, check: o.Check, manager: manager(o.Manager), every: o.Watchdog, sockets: o.Sockets}
+	r := &Relay{config: o.Config, log: o.Log, text: o.Text, version: o.Version, check: o.Check, manager: manager(o.Manager), every: o.Watchdog, sockets: o.Sockets}
 	if r.log == nil {
 		r.log = slog.New(slog.DiscardHandler)
 	}
-	steps := []func() error{r.openFiles, r.openPrimaries, r.bind, r.openIntake, r.listen}
+	steps := []func() error{r.openFiles, r.openPrimaries, r.openRecipients, r.bind, r.openIntake, r.listen}
 	if r.config.User != "" { // ports need root, and files must not be made by it
-		steps = slices.Concat([]func() error{r.bind, r.become}, steps[:2], steps[3:])
+		steps = slices.Concat([]func() error{r.bind, r.become}, steps[:3], steps[4:])
 	}
 	for _, part := range steps {
 		if err := part(); err != nil {
@@ -111,11 +119,11 @@ func (r *Relay) openFiles() error {
 		return err
 	}
 	// First the one that says whether another relay has the folder: state.ErrInUse.
-	if r.state, err = state.Open(filepath.Join(folder, "state.db")); err != nil {
+	if r.state, err = state.Open(filepath.Join(folder, "state.db"), r.log); err != nil {
 		return err
 	}
 	options := storeOptions(r.config, r.log)
-	options.Check = r.check
+	options.Check, options.Version, options.Progress = r.check, r.version, r.copying
 	if r.store, err = bolt.Open(filepath.Join(folder, "queue"), options); err != nil {
 		return err
 	}
@@ -143,8 +151,8 @@ func (r *Relay) listen() (err error) {
 	for _, p := range r.primaries {
 		upstreams = append(upstreams, p.shown())
 	}
-	r.admin = admin.New(admin.Options{Store: r.store, Files: r.store, Upstreams: upstreams, Former: r.former(), Inbound: r.intake.shown(),
-		Keep: keep(r.config), Limits: limits(r.config), Reserve: r.config.Inbound.MinFree, Version: r.version, Started: time.Now(), Ready: r.ready})
+	r.admin = admin.New(admin.Options{Store: r.store, Files: r.store, Backups: r.backups(r.text), Upstreams: upstreams, Former: r.former(), Inbound: r.intake.shown(),
+		Recipients: r.shownRecipients(), Keep: keep(r.config), Limits: limits(r.config), Reserve: r.config.Inbound.MinFree, Hostname: r.config.Hostname, Version: r.version, Started: time.Now(), Ready: r.ready})
 	return nil
 }
 
@@ -220,6 +228,7 @@ func (r *Relay) startWatching(ctx context.Context, watch *parts) {
 		last := p.monitor.Status()
 		watch.run("changes of "+p.name, func() error { defer unsubscribe(); p.follow(ctx, last, changed); return nil })
 	}
+	watch.run("recipients", func() error { r.recipients.Run(ctx); return nil })
 	watch.run("control socket", func() error { return r.admin.Serve(ctx, r.control) })
 	watch.run("rates", func() error { r.admin.Watch(ctx); return nil })
 	if r.web != nil {

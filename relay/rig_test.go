@@ -143,7 +143,9 @@ func to(t *testing.T, c *configs.Config, name, domain string, s *simulation.Serv
 	u.Probe.Every, u.Probe.EveryBad, u.Probe.Jitter = 20*time.Millisecond, 20*time.Millisecond, 0
 	u.Delivery.Wait, u.Delivery.MaxWait = time.Millisecond, 10*time.Millisecond
 	c.Upstreams = append(c.Upstreams, u)
-	c.Domains = append(c.Domains, configs.Domain{Name: domain, Upstream: name})
+	d := configs.DefaultDomain()
+	d.Name, d.Upstream = domain, name
+	c.Domains = append(c.Domains, d)
 }
 
 // configured is a relay's configuration with one primary behind it.

@@ -91,7 +91,7 @@ func TestTwoUpstreams(t *testing.T) {
 func TestRecipients(t *testing.T) {
 	t.Parallel()
 	c, _ := configured(t)
-	c.Domains[0].Recipients = write(t, "known@corp.example\n")
+	c.Domains[0].Recipients.File = write(t, "known@corp.example\n")
 	to(t, &c, "open", "open.example", simulated(t, "open.example"))
 	r := run(t, c)
 	r.log.await(t, "health.changed", "upstream=exo", "to=up")

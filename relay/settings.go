@@ -43,7 +43,7 @@ func upstreamOptions(c configs.Config, u configs.Upstream, resolver *dns.Resolve
 		return outbound.Options{}, fmt.Errorf("upstream %s: %w", u.Name, err)
 	}
 	d := u.Delivery
-	return outbound.Options{Name: u.Name, Hosts: u.Hosts, Port: u.Port, Hello: c.Hostname, TLS: secured,
+	return outbound.Options{Name: u.Name, Connections: d.Connections, Hosts: u.Hosts, Port: u.Port, Hello: c.Hostname, TLS: secured,
 		SourceAddress: u.SourceAddress, Private: u.PrivateNetworks, Timeouts: outbound.Timeouts(u.Timeouts),
 		MaxMessages: d.Messages, MaxAge: d.Age, MaxIdle: d.Idle, Recipients: d.Recipients, Resolver: resolver}, nil
 }
@@ -77,14 +77,30 @@ func dispatcherOptions(c configs.Config, p *primary, store outbound.Store, log *
 }
 
 func inboundOptions(c configs.Config, log *slog.Logger) inbound.Options {
-	o := inbound.Options{Hostname: c.Hostname, Domains: map[string]string{}, Hints: map[string]string{}, Secured: map[string]bool{},
+	o := inbound.Options{Hostname: c.Hostname, Domains: map[string]string{}, Rules: map[string]inbound.Rule{}, Hints: map[string]string{}, Secured: map[string]bool{},
 		Limits: inbound.Limits(c.Inbound.Limits), Timeouts: inbound.Timeouts(c.Inbound.Timeouts), Returning: inbound.Returning(c.Inbound.Returning),
 		Lifetime: c.Queue.Lifetime, MinFree: c.Inbound.MinFree, Log: log}
 	for _, d := range c.Domains {
-		o.Domains[d.Name], o.Secured[d.Name] = d.Upstream, d.TLS == configs.TLSRequired
+		o.Domains[d.Name], o.Rules[d.Name] = d.Upstream, rule(c.AdmissionOf(d))
+		o.Secured[d.Name] = d.TLS == configs.TLSRequired
 	}
 	for _, u := range c.Upstreams {
 		o.Hints[u.Name] = u.Hosts[0]
 	}
 	return o
+}
+
+// rule is what the admission of one domain goes by.
+func rule(a configs.Admission) inbound.Rule {
+	var r inbound.Rule
+	if a.Role == configs.RoleFront {
+		r.Role = inbound.Front
+	}
+	if a.WhenUp == configs.WhenPass {
+		r.WhenUp = inbound.Pass
+	}
+	if a.WhenBusy == configs.WhenDefer {
+		r.WhenBusy = inbound.DeferBusy
+	}
+	return r
 }

@@ -3,6 +3,8 @@ package relay
 import (
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"path/filepath"
@@ -15,6 +17,7 @@ import (
 	"github.com/mxkeep/mxkeep/health"
 	"github.com/mxkeep/mxkeep/queue"
 	"github.com/mxkeep/mxkeep/relay/admin"
+	"github.com/mxkeep/mxkeep/relay/inbound"
 	"github.com/mxkeep/mxkeep/relay/state"
 )
 
@@ -192,7 +195,7 @@ func TestALostState(t *testing.T) {
 // TestAnotherProbeRecipient: that the last one was taken says nothing of it.
 func TestAnotherProbeRecipient(t *testing.T) {
 	t.Parallel()
-	file, err := state.Open(filepath.Join(t.TempDir(), "state.db"))
+	file, err := state.Open(filepath.Join(t.TempDir(), "state.db"), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -371,5 +374,53 @@ func TestSettings(t *testing.T) {
 	}
 	if err := r.Close(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestRules: what the configuration says of admission is what the intake goes by.
+func TestRules(t *testing.T) {
+	for words, want := range map[configs.Admission]inbound.Rule{
+		{Role: configs.RoleFallback, WhenUp: configs.WhenDefer, WhenBusy: configs.WhenTake}: {},
+		{Role: configs.RoleFallback, WhenUp: configs.WhenPass, WhenBusy: configs.WhenDefer}: {WhenUp: inbound.Pass, WhenBusy: inbound.DeferBusy},
+		{Role: configs.RoleFront, WhenUp: configs.WhenPass, WhenBusy: configs.WhenTake}:     {Role: inbound.Front, WhenUp: inbound.Pass},
+	} {
+		if got := rule(words); got != want {
+			t.Errorf("%+v: %+v", words, got)
+		}
+	}
+}
+
+// TestExplain asks a relay that runs, in the words of an operator.
+func TestExplain(t *testing.T) {
+	t.Parallel()
+	c, _ := configured(t)
+	c.Inbound.Role = configs.RoleFront
+	c.Domains[0].Recipients.Sources = []string{configs.SourceLearned}
+	c.Domains[0].Recipients.Learned = configs.Learned{Keep: time.Hour, Refused: time.Hour, Max: 10}
+	r := run(t, c)
+	r.log.await(t, "health.changed", "to=up")
+	for request, want := range map[admin.ExplainRequest]string{
+		{To: "a@corp.example"}:                   "pass pass up false",
+		{To: "a@corp.example", Upstream: "down"}: "take upstream_down down true",
+		{To: "a@x.example", Client: "192.0.2.1"}: "refuse relay_denied  false",
+	} {
+		e, err := r.client.Explain(t.Context(), request)
+		if got := fmt.Sprint(e.Action, " ", e.Rule, " ", e.State, " ", e.Supposed); err != nil || got != want || len(e.Facts) == 0 {
+			t.Errorf("%+v: %s, %v", request, got, err)
+		}
+	}
+	for _, wrong := range []admin.ExplainRequest{{To: "a"}, {To: "a@corp.example", Upstream: "away"}, {To: "a@corp.example", Client: "x"}} {
+		if e, err := r.intake.explain(wrong); err == nil {
+			t.Errorf("%+v: %+v", wrong, e)
+		}
+	}
+	if err := r.offer("a@corp.example"); err != nil {
+		t.Errorf("a front: %v", err)
+	}
+	if e, err := r.client.Explain(t.Context(), admin.ExplainRequest{To: "a@corp.example"}); err != nil || !strings.Contains(e.Facts[1].Finding, " is known: the primary took it (learned, ") {
+		t.Errorf("after a passage: %+v, %v", e.Facts, err)
+	}
+	if st := r.status(); st.Account.Passed != 1 || st.Account.Accepted != 0 || st.Inbound.Passed != 1 || st.Inbound.Unnoted != 0 {
+		t.Errorf("account %+v, inbound %+v", st.Account, st.Inbound)
 	}
 }

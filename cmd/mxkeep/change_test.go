@@ -32,10 +32,16 @@ var changingVerbs = map[string][]string{
 // readingVerbs change nothing at all.
 var readingVerbs = []string{"status", "ready", "queue list", "queue stats", "queue show", "queue cat", "trace",
 	"health show", "health probe", "config validate", "config example", "version", "completion", "help",
-	"db check", "db stats"}
+	"db check", "db stats", "db export-ledger", "backup inspect", "backup list", "recipients list", "recipients check", "explain"}
 
-// fileVerbs change files, not messages that were chosen: see db_test.go.
-var fileVerbs = []string{"db salvage", "db accept-loss"}
+// fileVerbs change files, not messages that were chosen: see db_test.go and backup_test.go.
+var fileVerbs = []string{"db salvage", "db accept-loss", "db compact", "db migrate", "backup create", "backup restore"}
+
+// archiveVerbs are about archives of messages: see queue_export_test.go.
+var archiveVerbs = []string{"queue export", "queue import"}
+
+// listVerbs change what is known about recipients: see recipients_test.go.
+var listVerbs = []string{"recipients sync", "recipients import"}
 
 // runs are commands that are processes of their own, not clients.
 var runs = []string{"serve", "demo"}
@@ -55,7 +61,7 @@ func leaves(cmd *cobra.Command, above string) (all []string) {
 
 func TestEveryCommandIsKnownToTheseTests(t *testing.T) {
 	r := newRig(t)
-	known := slices.Concat(slices.Collect(maps.Keys(changingVerbs)), readingVerbs, fileVerbs, runs)
+	known := slices.Concat(slices.Collect(maps.Keys(changingVerbs)), readingVerbs, fileVerbs, archiveVerbs, listVerbs, runs)
 	root := newRoot(&app{env: func(string) string { return "" }})
 	for _, name := range leaves(root, "") {
 		if !slices.Contains(known, name) {
@@ -85,7 +91,7 @@ func population(r *rig) {
 
 // snapshot is everything that a command could have changed.
 func snapshot(r *rig) string {
-	text, err := json.Marshal(append(r.store.Snapshot(context.Background()), r.exo.Status, r.exo.Delivery, r.inbound.Stats))
+	text, err := json.Marshal(append(r.store.Snapshot(context.Background()), r.exo.Status, r.exo.Delivery, r.inbound.Stats, r.recipients.Imported, r.recipients.Forced))
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -16,7 +16,7 @@ import (
 
 func newDB(a *app) *cobra.Command {
 	return group("db", "Look at, and mend, the files that mail is kept in",
-		newDBCheck(a), newDBStats(a), newDBSalvage(a), newDBAcceptLoss(a), newDBCheckFile())
+		newDBCheck(a), newDBStats(a), newDBSalvage(a), newDBAcceptLoss(a), newDBExportLedger(a), newDBCompact(a), newDBMigrate(a), newDBCheckFile())
 }
 
 // maxCheckStack bounds the recursion of bbolt over pages that go in circles.

@@ -12,7 +12,7 @@ import (
 func newDBSalvage(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "salvage FILE",
-		Short: "Bring back, as held, what can be read of a file that was set aside",
+		Short: "Bring back, as held, what can be read of a file set aside",
 		Long: "Brings back what can be read of a file that was set aside because it was damaged. Its messages are held:\n" +
 			"nothing of it is delivered before a person releases it. What is final by the ledger, and what is here already,\n" +
 			"is not brought back. The file stays where it is. It may be run again.",
@@ -32,6 +32,10 @@ func newDBSalvage(a *app) *cobra.Command {
 
 // showSalvage says what was, or would be, brought back.
 func showSalvage(w io.Writer, did admin.Salvage) {
+	if did.Ledger {
+		showLedgerSalvage(w, did)
+		return
+	}
 	word := "Held again:"
 	if did.DryRun {
 		word = "Dry run, nothing was changed. Would be held again:"
@@ -70,13 +74,28 @@ func showSalvage(w io.Writer, did admin.Salvage) {
 	}
 }
 
+// showLedgerSalvage says what was, or would be, brought back of a file of the ledger.
+func showLedgerSalvage(w io.Writer, did admin.Salvage) {
+	word := "Brought back, under new numbers:"
+	if did.DryRun {
+		word = "Dry run, nothing was changed. Would be brought back:"
+	}
+	fmt.Fprintf(w, "%s %s.\n", word, counted(did.Lines, "ledger line"))
+	if did.Certainty == "exact" {
+		fmt.Fprintln(w, "Nothing of the file is missing.")
+		return
+	}
+	fmt.Fprintf(w, "Not all of the file could be read. To give up the rest: mxkeep db accept-loss %s --reason \"...\"\n", shell(clean(did.File)))
+}
+
 func newDBAcceptLoss(a *app) *cobra.Command {
 	var request admin.AcceptRequest
 	cmd := &cobra.Command{
-		Use:   "accept-loss FILE",
+		Use:   "accept-loss FILE|ID",
 		Short: "Give up what could not be salvaged",
 		Long: "Gives up what could not be salvaged of a file that was set aside, with a line in the ledger: its recipients\n" +
-			"then count as deleted, and the status says that nothing is lost again. The file stays where it is.",
+			"then count as deleted, and the status says that nothing is lost again. The file stays where it is.\n" +
+			"With the id of a message whose record cannot be read, as db check lists it, that message is given up.",
 		Example: "  mxkeep db accept-loss gen-000003.db.damaged-20260122T193000Z \\\n" +
 			"      --reason \"senders were asked, ticket 4711\"",
 		Args: cobra.ExactArgs(1),
@@ -114,7 +133,7 @@ func (a *app) permitLoss(ctx context.Context, loss admin.Loss) error {
 }
 
 func givenUp(loss admin.Loss) string {
-	if loss.Aside.InUse {
+	if loss.Aside.InUse || loss.Aside.Ledger {
 		return "what may be missing of " + clean(loss.Aside.File)
 	}
 	return certain(loss.Aside.Recipients, loss.Aside.Certainty) + " recipients in " + clean(loss.Aside.File)

@@ -46,22 +46,41 @@ var problems = []problem{
 	{"E1108", "confirmation_required", exitUsage, "Look with --dry-run, then repeat with --yes"},
 	{"E1109", "not_confirmed", exitUsage, "Nothing was changed"},
 	{"E1110", "old_habit", exitUsage, "The command was not run"},
+	{"E1111", "file_exists", exitUsage, "Remove it, or name another file with -O"},
+	{"E1112", "other_export", exitUsage, "Finish it with its own filters, or remove it and begin anew"},
 	{"E1203", "daemon_unreachable", exitUnreachable, "Is the service running? systemctl status mxkeep. Is that its socket? --socket, --config"},
 	{"E1204", "permission_denied", exitUnreachable, "The socket belongs to the service's user: sudo -u mxkeep mxkeep ..., or as root"},
 	{"E1205", "answer_cut_off", exitFailed, "The relay may have stopped meanwhile: systemctl status mxkeep"},
 	{"E1206", admin.CodeNotReady, exitFailed, "See what is wrong: mxkeep status"},
 	{"E1301", "partly_done", exitPartly, "Some messages left, or changed, between looking and acting. Look again: mxkeep queue list"},
+	{"E1302", "partly_exported", exitPartly, "They are listed above and in the manifest, and stay here: mxkeep help damage"},
+	{"E1303", "partly_imported", exitPartly, "They are listed above; mend what they name and run it again, nothing is taken in twice"},
 	{"E1401", admin.CodeNotFound, exitNotFound, "What left is forgotten after a while; the ledger lasts longer: mxkeep trace QUERY"},
 	{"E1402", admin.CodeAmbiguous, exitUsage, "Give more letters of the id"},
 	{"E1403", admin.CodeUnknownUpstream, exitUsage, "Name one with --upstream; mxkeep health show lists them"},
 	{"E1404", admin.CodeContentGone, exitNotFound, "What became of it: mxkeep trace ID"},
 	{"E1405", "nothing_matched", exitNotFound, "Look with fewer filters, or for another id, Message-ID or address"},
 	{"E1406", admin.CodeNoFile, exitNotFound, "What is set aside: mxkeep db stats"},
+	{"E1407", admin.CodeUnknownDomain, exitNotFound, "Name one that is configured, with such a source: mxkeep recipients list"},
 	{"E1501", admin.CodeStoreFailed, exitFailed, "The store failed: see mxkeep status, and journalctl -u mxkeep"},
 	{"E1502", admin.CodeContentDamaged, exitFailed, "The stored bytes differ from what was received, so it is not delivered: mxkeep queue show ID"},
 	{"E1503", admin.CodeRefused, exitFailed, "The log of the service may say more: journalctl -u mxkeep"},
 	{"E1504", "probe_failed", exitFailed, "See the dialogue: mxkeep health probe -v"},
 	{"E1505", "damage_found", exitFailed, "What to do is in: mxkeep status"},
+	{"E1506", admin.CodeBadArchive, exitFailed, "Is it a file of mxkeep queue export? Its first entry is archive.json: tar tf FILE"},
+	{"E1507", "ledger_incomplete", exitFailed, "What is missing, and how to bring it back: mxkeep db stats, mxkeep help damage"},
+	{"E1508", "head_not_found", exitFailed, "Lines that old may have been trimmed; else the ledger was changed: mxkeep help ledger"},
+	{"E1601", admin.CodeBadDestination, exitUsage, "Name a folder that there is not yet, in one that there is, outside the data folder"},
+	{"E1602", admin.CodeNoRoom, exitFailed, "Make room there, or choose another disk: df -h"},
+	{"E1603", admin.CodeBackupBusy, exitFailed, "Wait for it, then try again"},
+	{"E1604", admin.CodeBackupFailed, exitFailed, "Nothing was left there. See whether that disk is full or broken: df -h, dmesg"},
+	{"E1605", "not_a_backup", exitFailed, "See what there is: mxkeep backup list, or mxkeep backup list DIR"},
+	{"E1606", "backup_newer", exitFailed, "Use the version that made it, or a newer one"},
+	{"E1607", "backup_damaged", exitFailed, "Do not rely on it: choose another (mxkeep backup list), or make one now"},
+	{"E1608", "relay_running", exitUsage, "Stop it first: systemctl stop mxkeep"},
+	{"E1701", admin.CodeBadList, exitFailed, "Nothing was changed. Mend the lines, or export again: mxkeep help recipients"},
+	{"E1702", "sync_failed", exitFailed, "What was known before still holds. The log says more: journalctl -u mxkeep"},
+	{"E1703", "sync_doubted", exitFailed, "What was known before still holds. If so many are really gone: mxkeep recipients sync --force"},
 	{"E2101", "config_invalid", exitConfig, "Compare with: mxkeep config example"},
 	{"E2201", "start_failed", exitFailed, "Mend what the message names and start it again; no mail was accepted or touched"},
 	{"E2202", "port_in_use", exitFailed, "See who listens there: ss -ltnp; stop that, or change inbound.listen or http.listen"},
@@ -69,11 +88,16 @@ var problems = []problem{
 	{"E2204", "address_not_ours", exitFailed, "Choose an address of this machine in inbound.listen and http.listen: ip -brief address"},
 	{"E2205", "already_running", exitFailed, "Another relay has this data folder or this socket: systemctl status mxkeep"},
 	{"E2206", codeDiskFailed, exitDisk, "See whether the disk is full or broken: df -h, dmesg. A start shows what was kept; senders try the rest again"},
-	{"E2207", "root_refused", exitUsage, "Start it as a user of its own, as the unit of mxkeep config example systemd does; or write user: in the configuration, or say --allow-root"},
+	{"E2207", codeNewerFormat, exitConfig, "Nothing was touched. Start the version that wrote the files, or a newer one; to go back: mxkeep help upgrade"},
+	{"E2208", "no_room_for_copy", exitFailed, "Nothing was changed: the version before can go on with the files. Make room, or let the queue drain: mxkeep help upgrade"},
+	{"E2209", "root_refused", exitUsage, "Start it as a user of its own, as the unit of mxkeep config example systemd does; or write user: in the configuration, or say --allow-root"},
 	{"E2301", "demo_failed", exitFailed, "The ends of the logs are above, if there are any; to keep everything: mxkeep demo --keep DIR"},
 }
 
-const codeDiskFailed = "disk_failed"
+const (
+	codeDiskFailed  = "disk_failed"
+	codeNewerFormat = "newer_format"
+)
 
 // failure is an error that the command line itself raises, by its code.
 type failure struct{ code, message string }

@@ -249,6 +249,7 @@ func TestHostileStringsNeverComeOutRaw(t *testing.T) {
 		r.exo.Delivery.Paused = admin.Pause{Until: time.Now().Add(time.Hour), Actor: hostile, Reason: hostile}
 		r.exo.Dialogue = []string{"S: " + hostile}
 		r.inbound.Stats = admin.InboundStats{Refusing: hostile, Refused: map[string]int64{hostile: 1}}
+		r.inbound.Given = admin.Explanation{Action: hostile, Rule: hostile, Why: hostile, Reply: hostile, Domain: hostile, Facts: []admin.Fact{{Check: "domain", Finding: hostile}}}
 		r.serveInBubble()
 		word := string(id)
 		for _, args := range [][]string{
@@ -258,7 +259,7 @@ func TestHostileStringsNeverComeOutRaw(t *testing.T) {
 			{"queue", "hold", "--all", "-n"}, {"queue", "hold", word, "--reason", hostile}, {"trace", hostile + "@b.example"}, {"queue", "list", "--from", hostile},
 			{"status", "--format", "nagios"}, {"status", "--format", "prometheus"}, {"help", hostile}, {"completion", hostile}, {"status", "--wait", hostile},
 			{"queue", "delete", word, "--reason", hostile}, {"queue", "undelete", word}, {"queue", "retry", "--all"}, {"health", "override", "up", "-y", "--reason", hostile},
-			{"queue", "show", hostile}, {hostile}, {"queue", hostile}, {"trace", hostile}, {"queue", "pause", "--inbound", "-y", "--reason", hostile},
+			{"explain", "--from", hostile, "--to", hostile, "--upstream", hostile}, {"explain", "--from", hostile, "--to", hostile, "--client", "192.0.2.1"}, {"queue", "show", hostile}, {hostile}, {"queue", hostile}, {"trace", hostile}, {"queue", "pause", "--inbound", "-y", "--reason", hostile},
 		} {
 			formats := []string{"table", "wide", "tsv", "csv", "json", "jsonl", "id", "mailq"}
 			if slices.Contains(args, "cat") {

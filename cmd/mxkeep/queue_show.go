@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -36,10 +37,11 @@ func newQueueShow(a *app) *cobra.Command {
 				s.Ledger = append(s.Ledger, e)
 				return nil
 			}, func(admin.Message) error { return nil })
-			if err != nil {
+			var gap *admin.Gap
+			if err != nil && !errors.As(err, &gap) {
 				return err
 			}
-			return a.document(s, func(w io.Writer) { a.showMessage(w, s) })
+			return errors.Join(a.document(s, func(w io.Writer) { a.showMessage(w, s) }), incomplete(gap))
 		},
 	}
 }

@@ -22,18 +22,20 @@ var update = flag.Bool("update", false, "write the golden files anew")
 
 // rig is a relay made of a store in memory and simulated neighbours, behind a real control socket.
 type rig struct {
-	t         testing.TB
-	store     *admintest.Store
-	exo       *admintest.Upstream
-	inbound   *admintest.Inbound
-	files     *admintest.Files
-	upstreams []admin.Upstream
-	limits    queue.Limits
-	ready     error
-	started   time.Time
-	socket    string
-	dial      admin.Dial // nil: the socket is a real one
-	server    *admin.Server
+	t          testing.TB
+	store      *admintest.Store
+	exo        *admintest.Upstream
+	inbound    *admintest.Inbound
+	recipients *admintest.Recipients
+	files      *admintest.Files
+	backups    *admintest.Backups
+	upstreams  []admin.Upstream
+	limits     queue.Limits
+	ready      error
+	started    time.Time
+	socket     string
+	dial       admin.Dial // nil: the socket is a real one
+	server     *admin.Server
 }
 
 func newRig(t testing.TB) *rig {
@@ -43,7 +45,7 @@ func newRig(t testing.TB) *rig {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	r := &rig{t: t, store: admintest.NewStore(), inbound: &admintest.Inbound{}, files: &admintest.Files{}, started: time.Now(), socket: filepath.Join(dir, "admin.sock")}
+	r := &rig{t: t, store: admintest.NewStore(), inbound: &admintest.Inbound{}, recipients: &admintest.Recipients{}, files: &admintest.Files{}, backups: &admintest.Backups{}, started: time.Now(), socket: filepath.Join(dir, "admin.sock")}
 	r.exo = &admintest.Upstream{Status: health.Status{State: health.Up, Since: time.Now()}}
 	r.upstreams = []admin.Upstream{r.exo.Part("exo", "corp.example")}
 	return r
@@ -119,8 +121,8 @@ func (p *pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "unix"
 
 // make makes the server without a socket.
 func (r *rig) make() {
-	r.server = admin.New(admin.Options{Store: r.store, Files: r.files, Upstreams: r.upstreams, Inbound: r.inbound.Part(),
-		Limits: r.limits, Version: "0.1.0", Started: r.started, Ready: func() error { return r.ready }})
+	r.server = admin.New(admin.Options{Store: r.store, Files: r.files, Backups: r.backups, Upstreams: r.upstreams, Inbound: r.inbound.Part(), Recipients: r.recipients.Part(),
+		Limits: r.limits, Hostname: "mx2.corp.example", Version: "0.1.0", Started: r.started, Ready: func() error { return r.ready }})
 }
 
 // watch makes the server and lets it see something happen and then time go by.

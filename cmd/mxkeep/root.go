@@ -23,7 +23,10 @@ func newRoot(a *app) *cobra.Command {
 		newReady(a),
 		newQueue(a),
 		newTrace(a),
+		newExplain(a),
 		newHealth(a),
+		newBackup(a),
+		newRecipients(a),
 		newDB(a),
 		newConfig(a),
 		newVersion(a),
@@ -107,6 +110,7 @@ func newQueue(a *app) *cobra.Command {
 	return group("queue", "Look at, and steer, the mail that is kept here",
 		newQueueList(a), newQueueStats(a), newQueueShow(a), newQueueCat(a),
 		newQueueHold(a), newQueueRelease(a), newQueueRetry(a), newQueueDelete(a), newQueueUndelete(a),
+		newQueueExport(a), newQueueImport(a),
 		newQueuePause(a), newQueueResume(a))
 }
 

@@ -32,7 +32,9 @@ func newServe(a *app) *cobra.Command {
 			"It does not run as root unless told by --allow-root, or by the key user whom to become: a fault in a server\n" +
 			"on the Internet should not be one of the whole machine.\n\n" +
 			"If the disk fails, senders that wait are told to try again, nothing more is accepted, and the relay ends with\n" +
-			"exit code 74. It may be started again at once, as a service manager does: only that shows what was kept.",
+			"exit code 74. It may be started again at once, as a service manager does: only that shows what was kept.\n\n" +
+			"Files of an older version are copied and then changed, see mxkeep help upgrade. Files of a newer one are left\n" +
+			"as they are, and the relay ends with exit code 78.",
 		Example: "  mxkeep serve --config /etc/mxkeep/mxkeep.yaml",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.serve(cmd.Context(), allowRoot) },
@@ -51,6 +53,10 @@ func (a *app) serve(ctx context.Context, allowRoot bool) error {
 	if err != nil {
 		return err
 	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
 	if a.root && !allowRoot && config.User == "" {
 		return failure{"root_refused", "the relay does not run as root"}
 	}
@@ -58,7 +64,7 @@ func (a *app) serve(ctx context.Context, allowRoot bool) error {
 	if err != nil {
 		return failure{"start_failed", "the relay cannot start: " + err.Error()}
 	}
-	r, err := relay.Open(relay.Options{Config: config, Version: version, Manager: a.env("NOTIFY_SOCKET"), Watchdog: a.watchdog(),
+	r, err := relay.Open(relay.Options{Config: config, Text: text, Version: version, Manager: a.env("NOTIFY_SOCKET"), Watchdog: a.watchdog(),
 		Sockets: sockets, Log: newLog(a.errs, config.Log), Check: checkFile})
 	if err != nil {
 		return failure{whyNotStarted(err), "the relay cannot start: " + err.Error()}
@@ -105,6 +111,10 @@ func whyNotStarted(err error) string {
 		return "port_not_allowed"
 	case port && errors.Is(err, syscall.EADDRNOTAVAIL):
 		return "address_not_ours"
+	case errors.Is(err, bolt.ErrNewer):
+		return codeNewerFormat
+	case errors.Is(err, bolt.ErrNoRoom):
+		return "no_room_for_copy"
 	case diskFailed(err):
 		return codeDiskFailed
 	}

@@ -122,6 +122,12 @@ func (a *app) showStatus(w io.Writer, st admin.Status) {
 	f.labelled("queue", a.queueWords(st)...)
 	f.labelled("inbound", inboundWords(st)...)
 	f.labelled("", certificateWords(st)...)
+	f.labelled("recipients", recipientWords(st)...)
+	if st.Store != nil {
+		for _, c := range st.Store.Copies {
+			f.labelled("copy", a.copyWords(c, st.At.Time)...)
+		}
+	}
 	if st.WhatNext != "" {
 		f.labelled("next", st.WhatNext)
 	}
@@ -285,6 +291,25 @@ func certificateWords(st admin.Status) []string {
 	default:
 		return []string{fmt.Sprintf("%s, valid until %s (%s)", words, c.Until.UTC().Format(time.DateOnly), span(left))}
 	}
+}
+
+// recipientWords says what is known about who exists, and how old that is.
+func recipientWords(st admin.Status) (words []string) {
+	for _, r := range st.Recipients {
+		what := r.Source + " of " + r.Domain + ": "
+		switch {
+		case r.Source == "call-ahead":
+			words = append(words, what+admin.Thousands(r.Asked)+" questions since the start")
+		case r.At.IsZero():
+			words = append(words, what+"nothing yet")
+		default:
+			words = append(words, what+addresses(r.Count)+", "+since(r.At, st.At.Time)+" old")
+		}
+		if r.State == "stale" || r.State == "failing" {
+			words[len(words)-1] += ", " + strings.ToUpper(r.State)
+		}
+	}
+	return words
 }
 
 // refusedWords says how often something was refused, and why.

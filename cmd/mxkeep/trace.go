@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -51,8 +52,12 @@ func (a *app) trace(cmd *cobra.Command, query string, limit int) error {
 		known = append(known, m)
 		return nil
 	})
+	var gap *admin.Gap
+	if errors.As(err, &gap) {
+		err = nil
+	}
 	if err == nil && !seen.several && len(story) > 0 {
-		return a.tell(story, known, seen)
+		return errors.Join(a.tell(story, known, seen), incomplete(gap))
 	}
 	for _, e := range story {
 		if failed := out.row(e); failed != nil {
@@ -65,6 +70,9 @@ func (a *app) trace(cmd *cobra.Command, query string, limit int) error {
 	if err := out.end(map[string]any{"messages": known}); err != nil {
 		return err
 	}
+	if gap != nil {
+		return incomplete(gap)
+	}
 	if out.rows == 0 {
 		return failure{"nothing_matched", "the ledger has no line about " + quote(clean(query))}
 	}
@@ -72,6 +80,14 @@ func (a *app) trace(cmd *cobra.Command, query string, limit int) error {
 		a.comment(known, seen)
 	}
 	return nil
+}
+
+// incomplete is the error of a ledger that could not be read in full; nil is none.
+func incomplete(gap *admin.Gap) error {
+	if gap == nil {
+		return nil
+	}
+	return failure{"ledger_incomplete", gap.Error()}
 }
 
 // tell writes the life of one message: nothing is cut, for it is evidence.
@@ -130,7 +146,7 @@ func (a *app) entryColumns() []column[admin.Entry] {
 		{name: "what", title: "WHAT", least: 24, human: func(e admin.Entry) string { return a.brief(what(e)) }, exact: what},
 		both("recipients", "RECIPIENTS", 12, func(e admin.Entry) string { return strings.Join(e.Recipients, ",") }),
 		both("from", "FROM", 12, func(e admin.Entry) string {
-			if e.Event == "accepted" {
+			if e.Event == "accepted" || e.Event == "adopted" {
 				return path(e.From)
 			}
 			return e.From
@@ -146,11 +162,15 @@ func (a *app) entryColumns() []column[admin.Entry] {
 	return columns
 }
 
-// what says in one line what a ledger line records: each different outcome once.
+// what says in one line what a ledger line records: each different outcome
+// once, but of what was adopted where it came from.
 func what(e admin.Entry) string {
 	var words []string
 	seen := map[string]bool{}
 	for _, r := range e.Results {
+		if e.Event == "adopted" {
+			break // the outcomes are those of attempts elsewhere
+		}
 		if outcome := resultWords(r); !seen[outcome] {
 			seen[outcome] = true
 			words = append(words, outcome)

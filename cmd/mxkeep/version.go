@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"runtime/debug"
 
+	"github.com/mxkeep/mxkeep/queue/bolt"
 	"github.com/mxkeep/mxkeep/relay/admin"
 	"github.com/spf13/cobra"
 )
@@ -18,6 +19,8 @@ type versionDocument struct {
 	Go       string   `json:"go"`
 	Platform string   `json:"platform"`
 	Licence  string   `json:"licence"`
+	Reads    int      `json:"reads_format_from"` // the oldest format of files that can be read
+	Writes   int      `json:"writes_format"`
 	Schemas  []string `json:"schemas"` // of the JSON documents
 }
 
@@ -27,8 +30,10 @@ func newVersion(a *app) *cobra.Command {
 		Short: "What this binary is",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
+			reads, writes := bolt.Formats()
 			v := versionDocument{Schema: "mxkeep.version/1", Version: version, Revision: revision(), Go: runtime.Version(),
-				Platform: runtime.GOOS + "/" + runtime.GOARCH, Licence: "MIT", Schemas: admin.Schemas()}
+				Platform: runtime.GOOS + "/" + runtime.GOARCH, Licence: "MIT",
+				Reads: reads, Writes: writes, Schemas: append(admin.Schemas(), schemaMigration)}
 			return a.document(v, func(w io.Writer) { showVersion(w, v) })
 		},
 	}
@@ -39,7 +44,7 @@ func showVersion(w io.Writer, v versionDocument) {
 	if v.Revision != nil {
 		build += " (" + *v.Revision + ")"
 	}
-	fmt.Fprintf(w, "mxkeep %s  %s  %s  licence %s  JSON schema 1\n", build, v.Go, v.Platform, v.Licence)
+	fmt.Fprintf(w, "mxkeep %s  %s  %s  licence %s  JSON schema 1  files: reads formats %d to %d, writes %d\n", build, v.Go, v.Platform, v.Licence, v.Reads, v.Writes, v.Writes)
 }
 
 // revision is the commit that the binary was built from; nil if it is not known.

@@ -47,12 +47,22 @@ type aside struct {
 	Closed    time.Time       `json:"closed,omitzero"`
 	Reason    string          `json:"reason,omitempty"`
 
+	// NoLater says of a file in doubt that no page of a later transaction was found in it.
+	NoLater bool `json:"no_later,omitempty"`
+
+	Ledger bool   `json:"ledger,omitempty"` // it is a file of the ledger, with no mail
+	After  uint64 `json:"after,omitempty"`  // of the ledger, the lines after this one are missing
+	Books  *books `json:"books,omitempty"`  // found in a file of the ledger
+
 	path string
 }
 
+// setAsideUnsaid is why a file was set aside that was renamed and not described.
+const setAsideUnsaid = "it was set aside, and the process ended before it could say why"
+
 // shown is what others may know.
 func (a *aside) shown() queue.Aside {
-	return queue.Aside{File: cmp.Or(a.File, a.Name), InUse: a.InUse, Gone: a.File == "" && !a.InUse, At: a.At, Why: a.Why, Recipients: a.Waiting - a.Back,
+	return queue.Aside{File: cmp.Or(a.File, a.Name), InUse: a.InUse, Gone: a.File == "" && !a.InUse, Ledger: a.Ledger, At: a.At, Why: a.Why, Recipients: a.Waiting - a.Back,
 		Certainty: a.Certainty, Account: a.Account, Salvaged: a.Salvaged, Closed: a.Closed, Reason: a.Reason}
 }
 
@@ -78,7 +88,7 @@ func (s *Store) describeRest() error {
 		if described || strings.HasSuffix(path, ".json") {
 			continue
 		}
-		if err := s.describe(filepath.Base(path), "it was set aside, and the process ended before it could say why"); err != nil {
+		if err := s.describe(filepath.Base(path), setAsideUnsaid); err != nil {
 			return err
 		}
 	}
@@ -120,16 +130,23 @@ func (s *Store) descriptions(name string) ([]string, error) {
 
 // loadAsides reads what is set aside, and adds the files in doubt, by number.
 func (s *Store) loadAsides(doubts map[int]string) error {
-	paths, err := s.descriptions("gen-*")
-	if err != nil {
+	mail, err := s.descriptions("gen-*")
+	lines, err2 := s.descriptions("ledger-*")
+	if err := errors.Join(err, err2); err != nil {
 		return err
 	}
-	for _, path := range paths {
+	for _, path := range slices.Concat(mail, lines) {
 		a, err := readAside(path)
 		if err != nil {
 			return err
 		}
 		s.asides = append(s.asides, a)
+	}
+	if s.ledgerDoubt != "" {
+		newest := s.ledger.files[len(s.ledger.files)-1]
+		if err := s.doubtful(filepath.Base(newest.path), s.ledgerDoubt); err != nil {
+			return err
+		}
 	}
 	for number, why := range doubts {
 		if why != "" {
@@ -157,6 +174,7 @@ func readAside(path string) (*aside, error) {
 	if err := json.Unmarshal(text, a); err != nil {
 		a = &aside{Format: format, Name: nameOf(path), File: strings.TrimSuffix(filepath.Base(path), ".json"),
 			Why: "its description cannot be read: " + err.Error(), Certainty: queue.Unknown, At: now()}
+		a.Ledger = strings.HasPrefix(a.Name, "ledger-")
 	}
 	if a.Format > format {
 		return nil, newerFormat(path, a.Format)
@@ -321,8 +339,11 @@ func (s *Store) doubtful(name, why string) error {
 			return nil // it is known
 		}
 	}
-	a := &aside{Format: format, Name: name, InUse: true, At: now(), Why: why, Certainty: queue.Unknown}
+	a := &aside{Format: format, Name: name, InUse: true, Ledger: strings.HasPrefix(name, "ledger-"), At: now(), Why: why, Certainty: queue.Unknown}
 	a.path = filepath.Join(s.dir, name+asideInfix+a.At.Format("20060102T150405Z")+".json")
+	for _, g := range s.generations {
+		a.NoLater = a.NoLater || g.noLater && g.name() == name
+	}
 	if err := a.save(); err != nil {
 		return err
 	}
@@ -331,23 +352,35 @@ func (s *Store) doubtful(name, why string) error {
 	return nil
 }
 
-// noteAsides writes the ledger line of what was set aside.
+// noteAsides writes the ledger lines of what was set aside.
 func (s *Store) noteAsides() error {
 	for _, a := range s.asides {
 		if a.Noted {
 			continue
 		}
-		line := queue.Entry{At: a.At, Event: queue.Damaged, Actor: "relay",
-			Reason: fmt.Sprintf("%s, with %s recipients: %s", cmp.Or(a.File, a.Name), number(a.Waiting, a.Certainty), a.Why)}
-		if err := s.Note(context.Background(), line); err != nil {
-			return err
-		}
-		a.Noted = true
-		if err := a.save(); err != nil {
+		if err := s.noteAside(a); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// noteAside writes the ledger line of what was set aside.
+func (s *Store) noteAside(a *aside) error {
+	held := fmt.Sprintf("%s recipients", number(a.Waiting, a.Certainty))
+	if a.Ledger {
+		held = fmt.Sprintf("the ledger after line %d", a.After)
+	}
+	line := queue.Entry{At: a.At, Event: queue.Damaged, Actor: "relay",
+		Reason: fmt.Sprintf("%s, with %s: %s", cmp.Or(a.File, a.Name), held, a.Why)}
+	if err := s.Note(context.Background(), line); err != nil {
+		return err
+	}
+	s.asiding.Lock()
+	a.Noted = true
+	noted := *a
+	s.asiding.Unlock()
+	return noted.save()
 }
 
 // number writes a number as well as it is known.
@@ -402,35 +435,4 @@ func (s *Store) replaceAside(a *aside, after aside) error {
 	defer s.asiding.Unlock()
 	*a = after
 	return nil
-}
-
-// AcceptLoss closes what was set aside: a person gives up what could not be
-// salvaged. Its recipients then count as Deleted. The file stays where it is.
-// ErrNoFile or ErrState if there is nothing to close.
-func (s *Store) AcceptLoss(ctx context.Context, name, actor, reason string) (queue.Aside, error) {
-	if err := s.takesChanges(ctx); err != nil {
-		return queue.Aside{}, err
-	}
-	s.closing.Lock()
-	defer s.closing.Unlock()
-	a, closed, err := s.findAside(name)
-	if err != nil {
-		return queue.Aside{}, err
-	}
-	if !closed.shown().Open() {
-		return queue.Aside{}, fmt.Errorf("nothing of %s is set aside any more: %w", name, queue.ErrState)
-	}
-	given := closed.shown()
-	rest := given.Recipients
-	line := queue.Entry{At: now(), Event: queue.Noted, Actor: actor,
-		Reason: fmt.Sprintf("gave up %s recipients set aside in %s: %s", number(rest, closed.Certainty), name, reason)}
-	if err := s.Note(ctx, line); err != nil {
-		return queue.Aside{}, err
-	}
-	closed.Account.SetAside -= rest
-	closed.Account.Deleted += rest
-	closed.Waiting -= rest
-	closed.Closed, closed.Reason = now(), reason
-	given.Closed, given.Reason = closed.Closed, reason
-	return given, s.replaceAside(a, closed)
 }

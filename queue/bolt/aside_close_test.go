@@ -20,10 +20,10 @@ func TestAcceptLoss(t *testing.T) {
 	}
 	s := open(t, dir, Options{})
 	name := statsOf(t, s).Aside[0].File
-	if _, err := s.AcceptLoss(t.Context(), "gen-000009.db", "carol", "x"); !errors.Is(err, queue.ErrNoFile) {
+	if _, err := s.AcceptLoss(t.Context(), "gen-000009.db", "carol", "x", false); !errors.Is(err, queue.ErrNoFile) {
 		t.Errorf("another file: %v", err)
 	}
-	closed, err := s.AcceptLoss(t.Context(), name, "carol", "ticket 7")
+	closed, err := s.AcceptLoss(t.Context(), name, "carol", "ticket 7", false)
 	if err != nil || closed.Recipients != 2 || closed.Open() {
 		t.Fatalf("closed %+v, %v", closed, err)
 	}
@@ -36,7 +36,7 @@ func TestAcceptLoss(t *testing.T) {
 			t.Errorf("aside %+v, %v", all, err)
 		}
 		for what, err := range map[string]error{
-			"accept-loss": func() error { _, err := s.AcceptLoss(t.Context(), name, "carol", "again"); return err }(),
+			"accept-loss": func() error { _, err := s.AcceptLoss(t.Context(), name, "carol", "again", false); return err }(),
 			"salvage":     func() error { _, err := s.Salvage(t.Context(), name, "carol", false); return err }(),
 		} {
 			if !errors.Is(err, queue.ErrState) {

@@ -1,7 +1,6 @@
 package bolt
 
 import (
-	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -75,38 +74,5 @@ func TestWhatHasGoneIsNotMissed(t *testing.T) {
 	s := open(t, dir, Options{Check: inProcess})
 	if stats := statsOf(t, s); len(stats.Aside) != 0 || stats.Account.Held != 1 {
 		t.Errorf("stats %+v", stats)
-	}
-}
-
-// TestDamagedLedgerFile: a page that is wrong is an error, not the end.
-func TestDamagedLedgerFile(t *testing.T) {
-	dir := t.TempDir()
-	s := open(t, dir, Options{})
-	acceptOne(t, s)
-	if err := s.FileLedger(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(dir, files(t, dir, "ledger-")[0])
-	r, err := openRuins(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
-	writeAt(t, path, int64(r.heads().newest.root)*r.pageSize, make([]byte, 16))
-	var last error
-	for _, err := range s.Ledger(t.Context(), queue.LedgerFilter{}) {
-		last = err
-	}
-	if !errors.Is(last, ErrDamagedFile) {
-		t.Errorf("ledger: %v", last)
-	}
-	if found := findings(t, s); len(found) == 0 {
-		t.Error("nothing is found")
-	}
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if s, err := Open(dir, Options{}); err == nil || s != nil {
-		t.Errorf("opened %v", s)
 	}
 }

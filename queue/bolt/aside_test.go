@@ -87,7 +87,7 @@ func TestDamagedFileIsSetAside(t *testing.T) {
 		says   string
 	}{
 		{"no format", put(bucketMeta, keyFormat, nil), "its format is []"},
-		{"a format that was another", put(bucketMeta, keyFormat, []byte{format + 1}), "its format is [2]"},
+		{"a format that was another", put(bucketMeta, keyFormat, []byte{format + 1}), "its format is [3]"},
 		{"a wrong instant of creation", put(bucketMeta, keyCreated, []byte("yesterday")), "yesterday"},
 		{"a wrong last ID", put(bucketMeta, keyLastID, []byte("last")), `message id "last"`},
 		{"damaged counters", put(bucketCounters, keyAccount, []byte("none")), "counters"},

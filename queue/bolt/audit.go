@@ -2,7 +2,9 @@ package bolt
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -24,7 +26,7 @@ func (s *Store) Files(ctx context.Context) (files []queue.File, err error) {
 	}
 	for i, g := range all {
 		now := g.standing()
-		f := queue.File{Name: g.name(), CreatedAt: g.created, Used: now.size, Youngest: i == len(all)-1, Account: now.counters.Account,
+		f := queue.File{Name: g.name(), CreatedAt: g.created, Used: now.size, Reusable: now.reusable(), Youngest: i == len(all)-1, Account: now.counters.Account,
 			Messages: map[queue.State]int64{}, Bytes: now.counters.Bytes, Damaged: now.counters.Damaged, Unreadable: now.counters.Unreadable}
 		for state, n := range now.counters.Messages {
 			if n != 0 {
@@ -54,8 +56,14 @@ func (s *Store) Files(ctx context.Context) (files []queue.File, err error) {
 // ledger line with the chain of the ledger files, and the content of every
 // message, which is held against its digest. found gets what is wrong; an error
 // of it ends the run. Nothing is changed, but a file whose structure is damaged
-// is set aside at the next start.
-func (s *Store) Audit(ctx context.Context, found func(queue.Finding) error) (queue.Checked, error) {
+// is set aside: one of the ledger at once if it is not the newest, and every
+// other at the next start. head, if not "", is a head that was noted before, in
+// hexadecimal: it is looked for in the chain.
+func (s *Store) Audit(ctx context.Context, head string, found func(queue.Finding) error) (queue.Checked, error) {
+	wanted, err := hex.DecodeString(head)
+	if err != nil {
+		return queue.Checked{}, fmt.Errorf("head %q: %w", head, err)
+	}
 	run := &audit{store: s, found: found}
 	all, err := s.all()
 	if err != nil {
@@ -71,20 +79,36 @@ func (s *Store) Audit(ctx context.Context, found func(queue.Finding) error) (que
 			return run.sum, err
 		}
 	}
-	chain, err := s.Verify(ctx)
+	return run.sum, run.ledger(ctx, wanted)
+}
+
+// ledger follows the chain of the ledger files.
+func (v *audit) ledger(ctx context.Context, head []byte) error {
+	chain, err := v.store.verify(ctx, head)
 	if err != nil {
-		return run.sum, err
+		return err
 	}
-	run.sum.Files += int64(chain.Files)
-	run.sum.Lines += chain.Lines
+	v.sum.Files += int64(chain.Files)
+	v.sum.Lines += chain.Lines
+	v.sum.Chain = queue.Chain{First: chain.First, Last: chain.Last, Anchor: chain.Anchor, Head: chain.Head,
+		Breaks: int64(len(chain.Breaks)), Found: chain.Found, FoundAt: chain.FoundAt}
+	var wrong []queue.Finding
 	for _, fault := range chain.Faults {
 		file, what, _ := strings.Cut(fault, ": ")
-		run.sum.Damaged++
-		if err := found(queue.Finding{File: file, What: what}); err != nil {
-			return run.sum, err
+		wrong = append(wrong, queue.Finding{File: file, What: what})
+	}
+	for _, b := range chain.Breaks {
+		if b.Open {
+			wrong = append(wrong, queue.Finding{File: b.File, What: fmt.Sprintf("the chain of the ledger is broken after line %d: this file is set aside", b.After)})
 		}
 	}
-	return run.sum, nil
+	for _, f := range wrong {
+		v.sum.Damaged++
+		if err := v.found(f); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // audit is one run of Audit.

@@ -41,7 +41,7 @@ func TestFiles(t *testing.T) {
 			t.Errorf("files: %v", err)
 		}
 	}
-	if _, err := s.Audit(t.Context(), nil); !errors.Is(err, queue.ErrClosed) {
+	if _, err := s.Audit(t.Context(), "", nil); !errors.Is(err, queue.ErrClosed) {
 		t.Errorf("audit: %v", err)
 	}
 }
@@ -98,7 +98,7 @@ func TestAuditFindsEachKind(t *testing.T) {
 			id = acceptOne(t, s)
 			c.damage(t, s)
 			var found []queue.Finding
-			sum, err := s.Audit(t.Context(), func(f queue.Finding) error { found = append(found, f); return nil })
+			sum, err := s.Audit(t.Context(), "", func(f queue.Finding) error { found = append(found, f); return nil })
 			if err != nil || sum.Damaged != int64(len(found)) || sum.Files == 0 || sum.Messages != 1 {
 				t.Fatalf("%+v, %v", sum, err)
 			}
@@ -112,10 +112,10 @@ func TestAuditFindsEachKind(t *testing.T) {
 				t.Fatalf("found %+v", found)
 			}
 			enough := errors.New("enough")
-			if _, err := s.Audit(t.Context(), func(queue.Finding) error { return enough }); !errors.Is(err, enough) {
+			if _, err := s.Audit(t.Context(), "", func(queue.Finding) error { return enough }); !errors.Is(err, enough) {
 				t.Errorf("an error of the caller: %v", err)
 			}
-			if _, err := s.Audit(&patience{t.Context(), 1}, func(queue.Finding) error { return nil }); err == nil {
+			if _, err := s.Audit(&patience{t.Context(), 1}, "", func(queue.Finding) error { return nil }); err == nil {
 				t.Error("it goes on when the context has ended")
 			}
 		})
@@ -147,13 +147,16 @@ func TestAuditRemembers(t *testing.T) {
 	if err != nil || did.Messages != int64(len(ids)) || did.Rest != 0 {
 		t.Errorf("did %+v, %v", did, err)
 	}
-	if _, err := again.AcceptLoss(t.Context(), stats.Aside[0].File, "carol", "x"); !errors.Is(err, queue.ErrState) {
+	if _, err := again.AcceptLoss(t.Context(), stats.Aside[0].File, "carol", "x", false); !errors.Is(err, queue.ErrState) {
 		t.Errorf("a loss of nothing: %v", err)
 	}
 	for what, err := range map[string]error{
 		"salvage": func() error { _, err := again.Salvage(&patience{t.Context(), 0}, "x", "carol", false); return err }(),
-		"loss":    func() error { _, err := again.AcceptLoss(&patience{t.Context(), 0}, "x", "carol", "x"); return err }(),
-		"aside":   func() error { _, err := again.Aside(&patience{t.Context(), 0}); return err }(),
+		"loss": func() error {
+			_, err := again.AcceptLoss(&patience{t.Context(), 0}, "x", "carol", "x", false)
+			return err
+		}(),
+		"aside": func() error { _, err := again.Aside(&patience{t.Context(), 0}); return err }(),
 	} {
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("%s: %v", what, err)

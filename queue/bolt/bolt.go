@@ -9,7 +9,7 @@
 // a certain size or age the next one is begun. What is settled or purged is
 // written where the message is:
 //
-//	meta      format, the instant of creation, the last ID given
+//	meta      format, the store, the instant of creation, the last ID given
 //	counters  the account of the generation
 //	live      records of messages that are not final
 //	trash     records of deleted messages whose content can still be brought back
@@ -84,9 +84,18 @@ type Options struct {
 	// by calling CheckFile in a process of its own. It wraps ErrDamagedFile if the
 	// file must not be opened. nil is no check.
 	Check func(ctx context.Context, path string) error
-	Log   *slog.Logger // nil is silence
+	// Progress is called while files are copied before their format is changed,
+	// which may take longer than all else that Open does: bytes done, of all. nil is nobody.
+	Progress func(done, all int64)
+	Version  string       // of the program, for who reads the files later
+	Log      *slog.Logger // nil is silence
+	// Unsynced waits for the disk only in Close: a power cut before it ruins the
+	// files. It is for tests that need a large store soon, and never for mail.
+	Unsynced bool
 
-	step func(string) // called between the steps of giving back
+	step  func(string)                  // called between the steps of giving back, and of changing the format
+	clone func(to, from *os.File) error // cloneFile
+	link  func(from, to string) error   // os.Link
 }
 
 func (o Options) withDefaults() Options {
@@ -117,6 +126,15 @@ func (o Options) withDefaults() Options {
 	if o.step == nil {
 		o.step = func(string) {}
 	}
+	if o.clone == nil {
+		o.clone = cloneFile
+	}
+	if o.link == nil {
+		o.link = os.Link
+	}
+	if o.Progress == nil {
+		o.Progress = func(_, _ int64) {}
+	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -129,18 +147,25 @@ type Store struct {
 	options  Options
 	lock     *os.File // the folder, locked
 	clean    bool     // the last stop was clean
+	identity queue.Identity
+	copied   bool // dir is a backup: nothing is written to it
 	space    space
 	holdings holdings
 	buffers  buffers
+	values   values
 	seq      atomic.Uint64 // of the last ledger line
 	causes   sync.Mutex    // held while a message with a cause is committed
 	leases   leases        // given since Open and not settled
+	adopting adopting      // what comes in from elsewhere
 	ledger   *ledger       // what has left the generations
 	filing   sync.Mutex    // held by the one who writes to it
 
+	ledgerDoubt string // why lines may be missing at its end; "" if none are
+
 	ids    sync.Mutex
 	lastID queue.ID
-	gaveID atomic.Bool // since Open
+	drafts map[queue.ID]struct{} // IDs given to drafts that have not ended
+	gaveID atomic.Bool           // since Open
 
 	beginning sync.Mutex // held by the one who begins a generation
 
@@ -153,11 +178,16 @@ type Store struct {
 	asiding sync.Mutex // held while asides are read or written
 	asides  []*aside
 
+	copying sync.Mutex // held while copies are read or written
+	copies  []queue.Copy
+
 	checking sync.WaitGroup // of checkRest
 
 	layout  atomic.Uint64 // counts what makes readers look again: messages that have moved, generations that have gone
 	moving  sync.RWMutex  // held while messages count in two generations
 	looking chan struct{} // a token: something may be due to go
+	asked   chan *compaction
+	giving  chan struct{} // has a token while somebody gives back, or keeps others from it
 	stop    context.CancelFunc
 	stopped chan struct{} // closed when nothing gives back any more
 
@@ -175,13 +205,15 @@ var _ queue.Store = (*Store)(nil)
 // the reason.
 var ErrFailed = errors.New("the store takes no further change")
 
-// Open opens the store in dir, or begins one. It fails if another process has
-// it open, or if a newer version has written it. Files that are damaged are set
+// Open opens the store in dir, or begins one. It fails with ErrInUse if another
+// process has it open, and with ErrNewer if a newer version has written it.
+// Files of an older format are copied and then changed, see Copies; without
+// room for that it fails with ErrNoRoom. Files that are damaged are set
 // aside, see Aside; after a stop that was not clean, those that were written
 // before it are checked first, and the others while the store is in use.
 func Open(dir string, o Options) (*Store, error) {
-	s := &Store{dir: dir, options: o.withDefaults(), wakes: map[string]chan struct{}{}, failed: make(chan struct{}),
-		looking: make(chan struct{}, 1), stopped: make(chan struct{})}
+	s := &Store{dir: dir, options: o.withDefaults(), wakes: map[string]chan struct{}{}, drafts: map[queue.ID]struct{}{}, failed: make(chan struct{}),
+		looking: make(chan struct{}, 1), asked: make(chan *compaction), giving: make(chan struct{}, 1), stopped: make(chan struct{})}
 	if err := errors.Join(os.MkdirAll(dir, 0o700), syncFolder(filepath.Dir(dir))); err != nil {
 		return nil, fmt.Errorf("queue: %w", err)
 	}
@@ -197,16 +229,16 @@ func Open(dir string, o Options) (*Store, error) {
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop = stop
 	s.startCheckRest(ctx)
+	s.startClearDoubts(ctx)
 	go s.giveBack(ctx)
 	return s, nil
 }
 
-func (s *Store) openFiles() (err error) {
-	if err := removeUnfinished(s.dir); err != nil {
-		return err
-	}
-	if s.ledger, err = openLedger(s.dir, s.options.LedgerKeep, s.options.Log); err != nil {
-		return err
+func (s *Store) openFiles() error {
+	for _, step := range []func() error{s.refuseNewer, s.removeUnfinished, s.copyBefore, s.identify, s.loadCopies, s.describeLedgerRest, s.openLedger} {
+		if err := step(); err != nil {
+			return err
+		}
 	}
 	s.gone = s.ledger.books.Account
 	s.seq.Store(s.ledger.end())
@@ -225,15 +257,16 @@ func (s *Store) countHoldings() error {
 	return nil
 }
 
-// removeUnfinished removes files that never held mail: a file gets its name when it is ready.
-func removeUnfinished(dir string) error {
-	for _, kind := range []string{"gen-*", "ledger-*"} {
-		unfinished, err := filepath.Glob(filepath.Join(dir, kind+unfinishedSuffix))
+// removeUnfinished removes files that never held mail: a file gets its name when
+// it is ready. So do copies.
+func (s *Store) removeUnfinished() error {
+	for kind, remove := range map[string]func(string) error{"gen-*": os.Remove, "ledger-*": os.Remove, identityName: os.Remove, "before-format-*": os.RemoveAll} {
+		unfinished, err := filepath.Glob(filepath.Join(s.dir, kind+unfinishedSuffix))
 		if err != nil {
 			return err
 		}
 		for _, path := range unfinished {
-			if err := os.Remove(path); err != nil {
+			if err := remove(path); err != nil {
 				return err
 			}
 		}
@@ -291,7 +324,7 @@ func (s *Store) Create(ctx context.Context) (queue.Draft, error) {
 	if err := s.space.check(time.Now()); err != nil {
 		return nil, err
 	}
-	return newDraft(s, s.nextID()), nil
+	return newDraft(s, s.draftID()), nil
 }
 
 // Room reports whether a message of that size for the upstream would be taken now.
@@ -316,12 +349,21 @@ func (s *Store) takesChanges(ctx context.Context) error {
 	return s.Err()
 }
 
-func (s *Store) nextID() queue.ID {
+// draftID gives a draft its ID.
+func (s *Store) draftID() queue.ID {
 	s.ids.Lock()
 	defer s.ids.Unlock()
 	s.lastID = queue.NextID(s.lastID, time.Now())
+	s.drafts[s.lastID] = struct{}{}
 	s.gaveID.Store(true)
 	return s.lastID
+}
+
+// forgetDraft is called when a draft has ended: its message, if there is one, is found by its ID.
+func (s *Store) forgetDraft(id queue.ID) {
+	s.ids.Lock()
+	defer s.ids.Unlock()
+	delete(s.drafts, id)
 }
 
 // idSoFar is the last ID given.
@@ -378,6 +420,7 @@ func (s *Store) Close() error {
 	s.stop()
 	<-s.stopped
 	s.checking.Wait()
+	s.adopting.known.forget()
 	return s.closeFiles()
 }
 
@@ -426,7 +469,7 @@ func lockFolder(dir string, patience time.Duration) (*os.File, error) {
 		time.Sleep(min(50*time.Millisecond, patience))
 	}
 	if errors.Is(err, syscall.EWOULDBLOCK) {
-		err = errInUse
+		err = ErrInUse
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("lock %s: %w", dir, err), folder.Close())

@@ -133,6 +133,7 @@ func (g *generation) remember(why error) {
 type inspection struct {
 	doubt   string // why the last transaction may be missing, "" if it is not
 	checked bool   // by Options.Check
+	noLater bool   // no page of a later transaction was found
 }
 
 // inspect finds out whether a file can be used: always with a short look, and
@@ -161,6 +162,7 @@ func (s *Store) inspect(number int) (found inspection, err error) {
 		return found, nil
 	case h.valid < 2 && !(known.Clean && same):
 		found.doubt = "one of its two meta pages cannot be read: the changes of its last transaction may be missing"
+		found.noLater = !s.hasLater(path, h.newest.tx)
 	}
 	switch {
 	case s.options.Check != nil:
@@ -204,20 +206,64 @@ func (s *Store) checkRest(ctx context.Context, rest []*generation) {
 
 // checkInUse reads the structure of a file that is being written: what a
 // transaction for reading sees stays as it is until it ends.
-func (g *generation) checkInUse(ctx context.Context) (err error) {
-	r, err := openRuins(filepath.Join(g.store.dir, g.name()))
+func (g *generation) checkInUse(ctx context.Context) error {
+	return g.view(func(tx *bbolt.Tx) error { return checkReachable(ctx, filepath.Join(g.store.dir, g.name()), tx) })
+}
+
+// checkReachable reads the structure that a transaction for reading sees, without bbolt.
+func checkReachable(ctx context.Context, path string, tx *bbolt.Tx) error {
+	r, err := openRuins(path)
 	if err != nil {
 		return err
 	}
 	defer r.Close()
-	return g.view(func(tx *bbolt.Tx) error {
-		r.pageSize = int64(g.db.Info().PageSize)
-		w := newWalk(r, uint64(tx.Size()/r.pageSize))
-		w.visit = func(string, element) error { return ctx.Err() }
-		err := w.tree("", uint64(tx.Cursor().Bucket().RootPage()))
-		if errors.Is(err, errPage) {
-			err = fmt.Errorf("%s: %w: %w", g.name(), ErrDamagedFile, err)
+	r.pageSize = int64(tx.DB().Info().PageSize)
+	w := newWalk(r, uint64(tx.Size()/r.pageSize))
+	w.visit = func(string, element) error { return ctx.Err() }
+	err = w.tree("", uint64(tx.Cursor().Bucket().RootPage()))
+	if errors.Is(err, errPage) {
+		err = fmt.Errorf("%s: %w: %w", filepath.Base(path), ErrDamagedFile, err)
+	}
+	return err
+}
+
+// edges reads the way to the last element of each bucket of the root.
+func (r *ruins) edges(h head) error {
+	root, err := r.page(h.root, h.end)
+	if err == nil && root.flags != flagLeaf {
+		err = wrongPage(root.id, "is no leaf: a root of few buckets is one")
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrDamagedFile, err)
+	}
+	for e := range root.elements() { // look has read them
+		if !e.bucket {
+			continue
 		}
+		if _, id, _ := e.inside(); id != 0 {
+			if err := r.edge(id, h.end, maxDepth); err != nil {
+				return fmt.Errorf("%w: %w", ErrDamagedFile, err)
+			}
+		}
+	}
+	return nil
+}
+
+// edge follows the last elements down to a leaf.
+func (r *ruins) edge(id, end uint64, depth int) error {
+	p, err := r.page(id, end)
+	if err != nil {
 		return err
-	})
+	}
+	if p.count == 0 && p.flags == flagLeaf {
+		return nil
+	}
+	if p.count == 0 || p.flags == flagFreelist || depth == 0 {
+		return wrongPage(id, "leads nowhere")
+	}
+	last, err := p.element(p.count - 1)
+	if err != nil || p.flags == flagLeaf {
+		return err
+	}
+	return r.edge(last.child, end, depth-1)
 }

@@ -275,7 +275,7 @@ func TestDamagedScheduleIsMended(t *testing.T) {
 // findings writes what a check finds.
 func findings(t *testing.T, s *Store) (found []string) {
 	t.Helper()
-	sum, err := s.Audit(t.Context(), func(f queue.Finding) error {
+	sum, err := s.Audit(t.Context(), "", func(f queue.Finding) error {
 		found = append(found, string(f.ID)+" "+f.What)
 		return nil
 	})

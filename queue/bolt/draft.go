@@ -166,6 +166,7 @@ func (d *draft) Commit(ctx context.Context, a queue.Acceptance) error {
 	}
 	d.ended = true
 	defer d.leaveHome()
+	defer d.store.forgetDraft(d.id)
 	if err := d.commit(ctx, a); err != nil {
 		return errors.Join(err, d.discard())
 	}
@@ -218,6 +219,19 @@ func (d *draft) commitWithin(ctx context.Context, r *acceptedRecord) error {
 	return err
 }
 
+// finish writes the record of a message that was accepted before, and ends the draft.
+func (d *draft) finish(ctx context.Context, put func(*batch) error) error {
+	if err := d.findHome(); err != nil {
+		return err
+	}
+	if err := d.home.do(ctx, put); err != nil {
+		return err
+	}
+	d.ended = true
+	defer d.leaveHome()
+	return d.letGo()
+}
+
 // acceptedRecord is an acceptance, encoded before the committer sees it. An
 // empty value is not written.
 type acceptedRecord struct {
@@ -233,8 +247,13 @@ type acceptedRecord struct {
 
 func (d *draft) record(a queue.Acceptance) *acceptedRecord {
 	m, entry := queue.Accept(d.id, a, d.size, queue.Digest(d.sum.Sum(nil)))
-	r := &acceptedRecord{message: m, number: d.chunks, chunk: d.buffer, trace: encodeTrace(a.Trace), record: encodeMessage(m),
-		entry: encodeEntry(entry), cause: causeKey(a.Envelope.Cause), hasEarlierChunks: d.chunks > 0}
+	return d.recordOf(m, encodeTrace(a.Trace), entry)
+}
+
+// recordOf is what the record of a message with this content is written from.
+func (d *draft) recordOf(m queue.Message, trace []byte, line queue.Entry) *acceptedRecord {
+	r := &acceptedRecord{message: m, number: d.chunks, chunk: d.buffer, trace: trace, record: encodeMessage(m),
+		entry: encodeEntry(line), cause: causeKey(m.Envelope.Cause), hasEarlierChunks: d.chunks > 0}
 	if m.Waits() {
 		r.dueKey, r.due = dueKey(m), encodeSummary(queue.Summarize(m))
 	}
@@ -322,6 +341,7 @@ func (d *draft) Abort() error {
 	}
 	d.ended = true
 	defer d.leaveHome()
+	defer d.store.forgetDraft(d.id)
 	return d.discard()
 }
 

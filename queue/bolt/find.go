@@ -79,8 +79,11 @@ type find struct {
 	*ruins
 	messages map[queue.ID]*remains
 	lines    map[uint64]stretch // of the ledger, by number
-	whole    bool               // everything could be read
-	reached  bool               // what is found now can be reached from the root
+
+	causes  []pair                  // of a file of the ledger
+	filed   map[queue.Digest]uint64 // of such a file, the number of a line by its record
+	whole   bool                    // everything could be read
+	reached bool                    // what is found now can be reached from the root
 }
 
 // search reads a file that was set aside: first what can be reached from its
@@ -261,7 +264,7 @@ func (f *find) readPasts() error {
 			continue
 		}
 		m.past.add(e)
-		if e.Event == queue.Accepted {
+		if _, begins := e.Begins(); begins {
 			m.accepted = number
 		}
 	}
@@ -274,9 +277,13 @@ func (f *find) readLater(lines iter.Seq2[queue.Entry, error]) error {
 		if err != nil && !errors.Is(err, queue.ErrDamaged) {
 			return err
 		}
-		if m := f.messages[e.ID]; err == nil && m != nil {
+		if err != nil {
+			continue
+		}
+		if m := f.messages[e.ID]; m != nil {
 			m.later.add(e)
 		}
+		f.here(e)
 	}
 	return nil
 }

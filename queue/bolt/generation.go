@@ -22,12 +22,10 @@ import (
 	"github.com/mxkeep/mxkeep/queue/failpoint"
 )
 
-// format is the version of the layout of buckets and keys.
-const format = 1
-
 const unfinishedSuffix = ".unfinished"
 
-var errInUse = errors.New("in use by another process")
+// ErrInUse says that another process has the store open.
+var ErrInUse = errors.New("in use by another process")
 
 // errMoved stays within the package: a message, or a whole generation, is not
 // there any more. Look again.
@@ -48,6 +46,7 @@ var (
 	bucketLedger   = []byte("ledger")
 
 	keyFormat  = []byte("format")
+	keyStore   = []byte("store")
 	keyCreated = []byte("created")
 	keyLastID  = []byte("last")
 	keyMoving  = []byte("moving")
@@ -78,12 +77,14 @@ type generation struct {
 	old     atomic.Bool            // there is a younger one
 	retired atomic.Bool            // it takes no further change and is about to go
 	again   time.Time              // not to be looked at before; for the one who gives back
+	wanted  bool                   // to be given back as soon as nobody uses it; for the same one
 
 	sending   sync.RWMutex // held for writing by close alone
 	closed    bool
 	broken    bool // bbolt panicked: it may hold a lock for ever
 	opened    bool // and in use
 	checked   bool // before it was opened
+	noLater   bool // its last transaction is in doubt, but no page of a later one was found
 	changes   chan *change
 	committed chan struct{} // closed when the committer has ended
 
@@ -139,7 +140,7 @@ func generationNumbers(dir string) ([]int, error) {
 }
 
 func (s *Store) boltOptions() *bbolt.Options {
-	return &bbolt.Options{Timeout: s.options.LockTimeout, FreelistType: bbolt.FreelistMapType, NoStatistics: true,
+	return &bbolt.Options{Timeout: s.options.LockTimeout, FreelistType: bbolt.FreelistMapType, NoStatistics: true, NoSync: s.options.Unsynced,
 		// Address space only: a file that outgrows its mapping stops all readers.
 		InitialMmapSize: int(2 * s.options.GenerationSize)}
 }
@@ -153,7 +154,7 @@ func createGeneration(s *Store, number int) error {
 			}
 		}
 		meta := tx.Bucket(bucketMeta)
-		return errors.Join(meta.Put(keyFormat, []byte{format}), meta.Put(keyLastID, []byte(s.idSoFar())),
+		return errors.Join(meta.Put(keyFormat, []byte{format}), meta.Put(keyStore, inFile(s.identity)), meta.Put(keyLastID, []byte(s.idSoFar())),
 			meta.Put(keyCreated, []byte(time.Now().UTC().Format(time.RFC3339Nano))))
 	})
 }
@@ -194,7 +195,9 @@ func openGeneration(s *Store, number int) (_ *generation, err error) {
 	if g.db, err = bbolt.Open(path, 0o600, s.boltOptions()); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, unusable(err))
 	}
-	err = g.db.View(g.load)
+	if err = g.migrate(); err == nil {
+		err = g.db.View(g.load)
+	}
 	if err == nil {
 		err = g.removeDrafts()
 	}
@@ -216,20 +219,15 @@ func unusable(err error) error {
 	return plain(err)
 }
 
-// newerFormat refuses what a newer version has written.
-func newerFormat(path string, has int) error {
-	return fmt.Errorf("%s has format %d; this version reads format %d: use the version that wrote it, or a newer one", path, has, format)
-}
-
 // load reads what is known of the file without looking at its mail.
 func (g *generation) load(tx *bbolt.Tx) error {
 	meta := tx.Bucket(bucketMeta)
 	if meta == nil {
 		return fmt.Errorf("%w: not a queue file", ErrDamagedFile)
 	}
-	if f := meta.Get(keyFormat); len(f) == 1 && f[0] > format {
+	if f := formatOf(meta); f > format {
 		if _, known := readSummary(g.store.dir, g.number); !known { // a newer version would have written that as well
-			return newerFormat(g.name(), int(f[0]))
+			return newerFormat(filepath.Join(g.store.dir, g.name()), f)
 		}
 	}
 	if err := g.loadMeta(tx, meta); err != nil {
@@ -256,8 +254,8 @@ func (g *generation) load(tx *bbolt.Tx) error {
 }
 
 func (g *generation) loadMeta(tx *bbolt.Tx, meta *bbolt.Bucket) (err error) {
-	if f := meta.Get(keyFormat); len(f) != 1 || f[0] != format {
-		return fmt.Errorf("its format is %v, not %d", f, format)
+	if formatOf(meta) != format {
+		return fmt.Errorf("its format is %v, not %d", meta.Get(keyFormat), format)
 	}
 	for _, name := range buckets() {
 		if tx.Bucket(name) == nil {
@@ -273,21 +271,10 @@ func (g *generation) loadMeta(tx *bbolt.Tx, meta *bbolt.Bucket) (err error) {
 	return err
 }
 
-func checkFormat(meta *bbolt.Bucket) error {
-	f := meta.Get(keyFormat)
-	switch {
-	case len(f) == 1 && f[0] > format:
-		return newerFormat("it", int(f[0]))
-	case len(f) != 1 || f[0] != format:
-		return fmt.Errorf("its format is %v, not %d", f, format)
-	}
-	return nil
-}
-
 // removeDrafts removes chunks of messages that were never committed: the
 // process ended while they were received.
 func (g *generation) removeDrafts() error {
-	page, err := g.page([][]byte{bucketDrafts}, nil, nil)
+	page, _, err := g.page([][]byte{bucketDrafts}, nil, nil, pageLength)
 	if err != nil || len(page) == 0 {
 		return err
 	}
@@ -409,6 +396,9 @@ func (g *generation) closeFile() error {
 	if g.broken {
 		return nil
 	}
+	if g.store.options.Unsynced {
+		return plain(errors.Join(g.db.Sync(), g.db.Close()))
+	}
 	return plain(g.db.Close())
 }
 
@@ -421,7 +411,7 @@ func plain(err error) error {
 	case errors.Is(err, bolterrors.ErrDatabaseNotOpen):
 		return queue.ErrClosed
 	case errors.Is(err, bolterrors.ErrTimeout):
-		return errInUse
+		return ErrInUse
 	case isOurs(err):
 		return err
 	case errors.As(err, &number), errors.Is(err, ErrDamagedFile): // of the file system, or of ours

@@ -251,12 +251,12 @@ func TestOpenRefuses(t *testing.T) {
 			if err := writeJSON(strings.TrimSuffix(path, ".db")+".json", newer, (*os.File).Sync); err != nil {
 				t.Fatal(err)
 			}
-		}, "has format 2; this version reads format 1: use the version that wrote it"},
+		}, "written by a newer version: it has format 3; this version reads formats 1 to 2. Start that version, or a newer one"},
 		{"a newer format of what is set aside", func(t *testing.T, path string) {
 			if err := writeJSON(path+asideInfix+"20260122T193000Z.json", aside{Format: format + 1}, (*os.File).Sync); err != nil {
 				t.Fatal(err)
 			}
-		}, "has format 2"},
+		}, "it has format 3"},
 		{"a name that is no generation's", func(t *testing.T, path string) {
 			if err := os.Rename(path, filepath.Join(filepath.Dir(path), "gen-1.db")); err != nil {
 				t.Fatal(err)
@@ -314,7 +314,7 @@ func TestOneProcessOnly(t *testing.T) {
 	dir := t.TempDir()
 	open(t, dir, Options{})
 	s, err := Open(dir, Options{LockTimeout: time.Nanosecond})
-	if !errors.Is(err, errInUse) || s != nil || !strings.Contains(err.Error(), dir) {
+	if !errors.Is(err, ErrInUse) || s != nil || !strings.Contains(err.Error(), dir) {
 		t.Fatal(s, err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -28,37 +29,56 @@ type ledger struct {
 	files []*ledgerFile // oldest first; the last one is written to
 	filed uint64        // sequence number of the last line in them
 
-	head  []byte // hash of that line; for the writer alone, as are the books
+	head  []byte // hash of that line; for the writer alone, as is what follows
 	books books
+
+	opened time.Time // and known is what was known of the time then; zero without a file
+	known  time.Time
+
+	broken  string // which files are missing after the newest, in words; "" if none is
+	least   int    // number of the next file, at least
+	spoiled func(*ledgerFile, error)
 }
 
-// openLedger opens the newest file in dir. There is none before the first line is filed.
-func openLedger(dir string, keep time.Duration, log *slog.Logger) (*ledger, error) {
-	l := &ledger{dir: dir, keep: keep, log: log, head: make([]byte, sha256.Size)}
+// newLedger lists the files in dir. None is opened.
+func newLedger(dir string, keep time.Duration, log *slog.Logger, spoiled func(*ledgerFile, error)) (*ledger, error) {
+	l := &ledger{dir: dir, keep: keep, log: log, head: make([]byte, sha256.Size), spoiled: spoiled, opened: time.Now()}
 	paths, err := filepath.Glob(filepath.Join(dir, "ledger-*.db"))
 	if err != nil {
 		return nil, err
 	}
 	for _, path := range paths {
-		f, err := newLedgerFile(path)
+		f, err := l.newFile(path)
 		if err != nil {
 			return nil, err
 		}
 		l.files = append(l.files, f)
 	}
 	slices.SortFunc(l.files, func(a, b *ledgerFile) int { return a.number - b.number })
-	if len(l.files) == 0 {
-		return l, nil
+	return l, nil
+}
+
+func (l *ledger) newFile(path string) (*ledgerFile, error) {
+	f, err := newLedgerFile(path)
+	if err == nil {
+		f.spoiled = l.spoiled
 	}
-	newest := l.files[len(l.files)-1]
-	db, err := newest.open(ledgerOptions())
+	return f, err
+}
+
+// begin opens the file that is written to and reads the end of the chain from it. It wraps
+// ErrDamagedFile if that cannot be done.
+func (l *ledger) begin(f *ledgerFile, options bbolt.Options) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer f.guard(&err)
+	db, err := f.open(options)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if err := db.View(l.load); err != nil {
-		return nil, fmt.Errorf("%s: %w", newest.path, errors.Join(plain(err), l.close()))
+		return fmt.Errorf("%s: %w", f.path, errors.Join(plain(err), f.close()))
 	}
-	return l, nil
+	return nil
 }
 
 func ledgerOptions() bbolt.Options {
@@ -68,16 +88,18 @@ func ledgerOptions() bbolt.Options {
 // load reads the end of the chain and the books from the newest file.
 func (l *ledger) load(tx *bbolt.Tx) error {
 	meta := tx.Bucket(bucketMeta)
-	if err := decode(meta.Get(keyBooks), &l.books); err != nil {
-		return fmt.Errorf("books: %w", err)
+	var known books
+	if err := decode(meta.Get(keyBooks), &known); err != nil {
+		return fmt.Errorf("%w: books: %w", ErrDamagedFile, err)
 	}
 	key, value := tx.Bucket(bucketLines).Cursor().Last()
 	if key == nil {
 		key, value = meta.Get(keyBefore), meta.Get(keyAnchor)
 	}
 	if len(key) != 8 || len(value) < sha256.Size {
-		return fmt.Errorf("end of the chain: %w", queue.ErrDamaged)
+		return fmt.Errorf("%w: the end of the chain cannot be read", ErrDamagedFile)
 	}
+	l.books, l.known = known, known.Known
 	l.filed, l.head = binary.BigEndian.Uint64(key), bytes.Clone(value[:sha256.Size])
 	return nil
 }
@@ -97,58 +119,72 @@ func (l *ledger) row() ([]*ledgerFile, uint64) {
 }
 
 // newest is the file of today. It is begun if there is none.
-func (l *ledger) newest(now time.Time) (*bbolt.DB, error) {
+func (l *ledger) newest(now time.Time) (*ledgerFile, error) {
 	today := now.UTC().Truncate(24 * time.Hour)
-	number := 1
+	number := max(1, l.least)
 	if n := len(l.files); n > 0 {
 		last := l.files[n-1]
-		if last.day.Equal(today) {
-			return last.open(ledgerOptions())
+		if last.day.Equal(today) && l.broken == "" {
+			return last, nil
 		}
-		number = last.number + 1
+		number = max(number, last.number+1)
 	}
+	anchor := l.head
+	if l.broken != "" {
+		anchor = link(l.head, sequenceKey(l.filed), []byte(l.broken))
+	}
+	l.books.Known = l.believed(now)
 	path := filepath.Join(l.dir, ledgerName(number, today))
-	err := createFile(path, ledgerOptions(), func(tx *bbolt.Tx) error {
-		for _, name := range [][]byte{bucketMeta, bucketLines, bucketCauses} {
-			if _, err := tx.CreateBucket(name); err != nil {
-				return err
-			}
-		}
-		meta := tx.Bucket(bucketMeta)
-		return errors.Join(meta.Put(keyFormat, []byte{format}), meta.Put(keyAnchor, l.head),
-			meta.Put(keyBefore, sequenceKey(l.filed)), meta.Put(keyBooks, encode(l.books)))
-	})
+	err := createFile(path, ledgerOptions(), func(tx *bbolt.Tx) error { return l.fill(tx, anchor) })
 	if err != nil {
 		return nil, err
 	}
-	f, err := newLedgerFile(path)
+	f, err := l.newFile(path)
 	if err != nil {
 		return nil, err
 	}
-	db, err := f.open(ledgerOptions())
-	if err != nil {
+	if _, err := f.open(ledgerOptions()); err != nil {
 		return nil, err
 	}
+	f.proven.Store(true)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.files = append(l.files, f)
+	l.files, l.head, l.broken = append(l.files, f), anchor, ""
 	l.log.Info("ledger.begun", "file", filepath.Base(path))
-	return db, nil
+	return f, nil
+}
+
+// fill writes what a file begins with.
+func (l *ledger) fill(tx *bbolt.Tx, anchor []byte) error {
+	for _, name := range [][]byte{bucketMeta, bucketLines, bucketCauses} {
+		if _, err := tx.CreateBucket(name); err != nil {
+			return err
+		}
+	}
+	meta := tx.Bucket(bucketMeta)
+	err := errors.Join(meta.Put(keyFormat, []byte{format}), meta.Put(keyAnchor, anchor),
+		meta.Put(keyBefore, sequenceKey(l.filed)), meta.Put(keyBooks, encode(l.books)))
+	if l.broken != "" {
+		err = errors.Join(err, meta.Put(keyBroken, []byte(l.broken)))
+	}
+	return err
 }
 
 // update writes one transaction to the file of today.
 func (l *ledger) update(write func(*bbolt.Tx) error) error {
-	db, err := l.newest(time.Now())
+	f, err := l.newest(time.Now())
 	if err != nil {
 		return err
 	}
-	return plain(db.Update(write))
+	return f.update(write)
 }
 
 // file adds lines, which must come in order. Lines that are there already are left out.
 func (l *ledger) file(lines []line) error {
-	filed, head := l.filed, l.head
+	var filed uint64
+	var head []byte
 	err := l.update(func(tx *bbolt.Tx) error {
+		filed, head = l.filed, l.head // a new file may have another
 		bucket := tx.Bucket(bucketLines)
 		bucket.FillPercent = 1 // keys come in order
 		for _, one := range lines {
@@ -206,43 +242,13 @@ func (l *ledger) knows(cause []byte) (found bool) {
 // nothing; each file is absorbed once.
 func (l *ledger) absorb(number int, account queue.Account) error {
 	next := l.books
+	next.Known = l.believed(time.Now())
 	next.Retired, next.Highest = number, max(next.Highest, number)
 	add(&next.Account, account)
 	if err := l.update(func(tx *bbolt.Tx) error { return tx.Bucket(bucketMeta).Put(keyBooks, encode(next)) }); err != nil {
 		return err
 	}
 	l.books = next
-	return nil
-}
-
-// trimAt is when the oldest file has been kept for long enough; zero without a file.
-func (l *ledger) trimAt() time.Time {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	if len(l.files) == 0 {
-		return time.Time{}
-	}
-	return l.files[0].day.Add(24*time.Hour + l.keep)
-}
-
-// trim removes the files whose time is over, the oldest first, so that what
-// is left is a chain. The newest carries the books: it has a successor first.
-func (l *ledger) trim(now time.Time) error {
-	for at := l.trimAt(); !at.IsZero() && !at.After(now); at = l.trimAt() {
-		if len(l.files) == 1 {
-			if _, err := l.newest(now); err != nil {
-				return err
-			}
-		}
-		l.mu.Lock()
-		oldest := l.files[0]
-		l.files = l.files[1:]
-		l.mu.Unlock()
-		if err := errors.Join(oldest.close(), os.Remove(oldest.path), syncFolder(l.dir)); err != nil {
-			return err
-		}
-		l.log.Info("ledger.trimmed", "file", filepath.Base(oldest.path))
-	}
 	return nil
 }
 

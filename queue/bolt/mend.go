@@ -82,7 +82,7 @@ func (b *batch) fromLedger(id queue.ID) (m queue.Message, ok bool) {
 		if err != nil || e.ID != id {
 			continue
 		}
-		if e.Event == queue.Accepted {
+		if _, begins := e.Begins(); begins {
 			m, ok = accepted(e), true
 		}
 		p.add(e)
@@ -90,10 +90,11 @@ func (b *batch) fromLedger(id queue.ID) (m queue.Message, ok bool) {
 	return p.apply(m), ok
 }
 
-// accepted makes a message from the line of its acceptance, which lacks the
-// parameters of MAIL and RCPT.
+// accepted makes a message from the line of its acceptance or adoption, which
+// lacks the parameters of MAIL and RCPT.
 func accepted(e queue.Entry) queue.Message {
-	a := queue.Acceptance{At: e.At, MessageID: e.MessageID, Lifetime: queue.DefaultLifetime,
+	at, _ := e.Begins()
+	a := queue.Acceptance{At: at, MessageID: e.MessageID, Lifetime: queue.DefaultLifetime,
 		Envelope: queue.Envelope{Upstream: e.Upstream, ReversePath: e.ReversePath, Origin: e.Origin}}
 	for _, path := range e.Recipients {
 		a.Envelope.Recipients = append(a.Envelope.Recipients, queue.Recipient{ForwardPath: path})

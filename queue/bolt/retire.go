@@ -93,6 +93,8 @@ func (s *Store) giveBack(ctx context.Context) {
 			return
 		case <-s.failed:
 			return
+		case c := <-s.asked:
+			c.run(ctx)
 		case <-s.looking:
 		case <-timer.C:
 		}
@@ -115,21 +117,33 @@ func (s *Store) giveBack(ctx context.Context) {
 func (s *Store) giveBackDue(ctx context.Context) (next time.Time, err error) {
 	for {
 		g, at := s.nextDue()
-		if trim := s.ledger.trimAt(); !trim.IsZero() && (at.IsZero() || trim.Before(at)) {
-			g, at = nil, trim
+		for _, old := range []time.Time{s.ledger.trimDue(time.Now()), s.copyAt()} {
+			if !old.IsZero() && (at.IsZero() || old.Before(at)) {
+				g, at = nil, old
+			}
 		}
 		if at.IsZero() || at.After(time.Now()) {
 			return at, nil
 		}
-		if g == nil {
-			err = s.trimLedger()
-		} else {
-			err = s.giveBackOne(ctx, g)
-		}
-		if err != nil {
+		if err := s.giveBackFirst(ctx, g); err != nil {
 			return time.Time{}, err
 		}
 	}
+}
+
+// giveBackFirst gives back a generation, or what is old if it is nil. It
+// waits while a backup is made, and lets one begin after each: meanwhile nothing
+// may move.
+func (s *Store) giveBackFirst(ctx context.Context, g *generation) error {
+	if err := s.holdStill(ctx); err != nil {
+		return err
+	}
+	defer s.goOn()
+	if g == nil {
+		s.dropCopies(time.Now())
+		return s.trimLedger()
+	}
+	return s.giveBackOne(ctx, g)
 }
 
 // nextDue is the generation that is due first. What somebody is about to write
@@ -142,6 +156,9 @@ func (s *Store) nextDue() (first *generation, when time.Time) {
 	for _, g := range all {
 		old := g.old.Load()
 		at, ok := g.standing().due(g.created, !old, s.options.GenerationAge, s.options.Quiet)
+		if g.wanted {
+			at, ok = g.created, true
+		}
 		if !ok || old && g.users.Load() > 0 {
 			continue
 		}
@@ -158,7 +175,7 @@ func (s *Store) nextDue() (first *generation, when time.Time) {
 func (s *Store) trimLedger() error {
 	s.filing.Lock()
 	defer s.filing.Unlock()
-	return s.ledger.trim(time.Now())
+	return s.ledger.trim(s.ledger.believed(time.Now()))
 }
 
 // giveBackOne moves what is left of a generation and lets it go.
@@ -173,6 +190,12 @@ func (s *Store) giveBackOne(ctx context.Context, g *generation) error {
 	if g.users.Load() > 0 {
 		return nil
 	}
+	return s.moveAndRetire(ctx, g)
+}
+
+// moveAndRetire moves what is left of an old generation that nobody uses, and
+// removes it.
+func (s *Store) moveAndRetire(ctx context.Context, g *generation) error {
 	if err := s.moveRemainder(ctx, g); err != nil {
 		return err
 	}
@@ -298,7 +321,7 @@ func (s *Store) readyLines(ctx context.Context, seq uint64) (end uint64, err err
 func (s *Store) fileCauses(ctx context.Context, g *generation) error {
 	var after []byte
 	for {
-		page, err := g.page([][]byte{bucketCauses}, after, nil)
+		page, _, err := g.page([][]byte{bucketCauses}, after, nil, pageLength)
 		if err != nil || len(page) == 0 {
 			return err
 		}

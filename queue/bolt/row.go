@@ -56,7 +56,7 @@ func (s *Store) openOrSetAside(number int) (doubt string, err error) {
 	if err != nil {
 		return "", err
 	}
-	g.checked = found.checked
+	g.checked, g.noLater = found.checked, found.noLater
 	s.append(g)
 	s.lastID = max(s.lastID, g.lastID, g.standing().ids.last)
 	s.seq.Store(max(s.seq.Load(), g.standing().lastSeq))

@@ -33,7 +33,11 @@ func (s *Store) Salvage(ctx context.Context, name, actor string, dry bool) (queu
 	if before.File == "" {
 		return queue.Salvage{}, fmt.Errorf("there is nothing to salvage: %s: %w", before.Why, queue.ErrState)
 	}
-	found, err := search(filepath.Join(s.dir, before.File))
+	look := search
+	if before.Ledger {
+		look = searchLedger
+	}
+	found, err := look(filepath.Join(s.dir, before.File))
 	if err != nil {
 		return queue.Salvage{}, fmt.Errorf("%s: %w", name, err)
 	}
@@ -41,7 +45,9 @@ func (s *Store) Salvage(ctx context.Context, name, actor string, dry bool) (queu
 	if err := found.readLater(s.Ledger(ctx, queue.LedgerFilter{})); err != nil {
 		return queue.Salvage{}, err
 	}
-	run := &salvage{store: s, find: found, aside: a, actor: actor, result: queue.Salvage{File: name, DryRun: dry}}
+	s.adopting.alone.Lock() // what is found missing must not come in meanwhile
+	defer s.adopting.alone.Unlock()
+	run := &salvage{store: s, find: found, aside: a, actor: actor, result: queue.Salvage{File: name, Ledger: before.Ledger, DryRun: dry}}
 	if err := run.bringBack(ctx, before); err != nil {
 		return run.result, err
 	}
@@ -71,7 +77,7 @@ type salvage struct {
 
 // bringBack does everything but the books of the file.
 func (r *salvage) bringBack(ctx context.Context, from aside) error {
-	if err := r.bringLines(ctx, from); err != nil {
+	if err := errors.Join(r.bringCauses(ctx), r.bringLines(ctx, from)); err != nil {
 		return err
 	}
 	for _, id := range sortedKeys(r.messages) {
@@ -254,16 +260,7 @@ func (r *salvage) keep(ctx context.Context, then, m queue.Message, interrupted *
 	if err != nil {
 		return false, err
 	}
-	if err := d.findHome(); err != nil {
-		return false, err
-	}
-	err = d.home.do(ctx, func(b *batch) error { return record.putBack(b, then, interrupted) })
-	if err != nil {
-		return false, err
-	}
-	d.ended = true
-	defer d.leaveHome()
-	return m.Damaged, d.letGo()
+	return m.Damaged, d.finish(ctx, func(b *batch) error { return record.putBack(b, then, interrupted) })
 }
 
 // sealed is what the record of a message is written from.
@@ -279,8 +276,7 @@ func (r *salvage) sealed(d *draft, m queue.Message) (*acceptedRecord, error) {
 	for _, i := range m.Pending() {
 		line.Recipients = append(line.Recipients, m.Envelope.Recipients[i].ForwardPath)
 	}
-	return &acceptedRecord{message: m, number: d.chunks, chunk: d.buffer, trace: trace, record: encodeMessage(m),
-		entry: encodeEntry(line), cause: causeKey(m.Envelope.Cause), hasEarlierChunks: d.chunks > 0}, nil
+	return d.recordOf(m, trace, line), nil
 }
 
 // putBack writes a message that has been accepted before, into the account of
@@ -311,6 +307,13 @@ func (r *acceptedRecord) putBack(b *batch, then queue.Message, interrupted *queu
 // been found, and nothing else if everything could be read.
 func (r *salvage) books(a aside) aside {
 	a.Salvaged, a.Back = now(), r.back
+	if a.Ledger {
+		a.Certainty = queue.About
+		if r.whole {
+			a.Certainty = queue.Exact
+		}
+		return a
+	}
 	if a.Certainty == queue.Exact {
 		return a
 	}
@@ -333,6 +336,9 @@ func (r *salvage) books(a aside) aside {
 // told is the ledger line about the run.
 func (r *salvage) told() queue.Entry {
 	s := r.result
+	if s.Ledger {
+		return queue.Entry{At: now(), Event: queue.Noted, Actor: r.actor, Reason: fmt.Sprintf("salvaged %s: %d ledger lines are back, under new numbers", s.File, s.Lines)}
+	}
 	return queue.Entry{At: now(), Event: queue.Noted, Actor: r.actor, Reason: fmt.Sprintf(
 		"salvaged %s: %d messages are held again, %d of them damaged, with %d recipients; %s recipients are still set aside",
 		s.File, s.Messages, s.Damaged, s.Recipients, number(s.Rest, s.Certainty))}

@@ -22,7 +22,7 @@ func TestSalvageOnABrokenDisk(t *testing.T) {
 	if did, err := s.Salvage(t.Context(), name, "carol", false); err == nil || did.Messages != 0 {
 		t.Fatalf("did %+v, %v", did, err)
 	}
-	if _, err := s.AcceptLoss(t.Context(), name, "carol", "x"); !errors.Is(err, ErrFailed) {
+	if _, err := s.AcceptLoss(t.Context(), name, "carol", "x", false); !errors.Is(err, ErrFailed) {
 		t.Errorf("loss: %v", err)
 	}
 	if err := s.Close(); err != nil {
@@ -40,7 +40,7 @@ func TestSalvageOnABrokenDisk(t *testing.T) {
 	if did, err := s.Salvage(t.Context(), name, "carol", false); !errors.Is(err, syscall.EISDIR) || did.Messages != 0 {
 		t.Errorf("did %+v, %v", did, err)
 	}
-	if _, err := s.AcceptLoss(t.Context(), name, "carol", "x"); !errors.Is(err, syscall.EISDIR) {
+	if _, err := s.AcceptLoss(t.Context(), name, "carol", "x", false); !errors.Is(err, syscall.EISDIR) {
 		t.Errorf("loss: %v", err)
 	}
 	if err := os.Remove(path); err != nil {

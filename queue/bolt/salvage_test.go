@@ -398,7 +398,7 @@ func TestSalvageWithUncertainNumbers(t *testing.T) {
 			if c.certainty == queue.Exact {
 				return
 			}
-			if _, err := s.AcceptLoss(t.Context(), aside[0].File, "carol", "that is all"); err != nil {
+			if _, err := s.AcceptLoss(t.Context(), aside[0].File, "carol", "that is all", false); err != nil {
 				t.Error(err)
 			}
 			if stats := statsOf(t, s); len(stats.Aside) != 0 || stats.Account.Held != 7 {

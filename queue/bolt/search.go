@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"iter"
 	"time"
 
@@ -16,7 +17,7 @@ import (
 // line that had a number when it began: of what comes later it would have gaps.
 func (s *Store) Ledger(ctx context.Context, f queue.LedgerFilter) iter.Seq2[queue.Entry, error] {
 	return func(yield func(queue.Entry, error) bool) {
-		r := ledgerReader{store: s, end: s.seq.Load(), wanted: newSieve(f)}
+		r := ledgerReader{store: s, end: s.seq.Load(), wanted: newSieve(f), told: map[int]bool{}}
 		r.each = func(p pair) bool {
 			e, err := decodeEntry(p.key, p.value)
 			if err == nil && !f.Match(e) {
@@ -25,19 +26,12 @@ func (s *Store) Ledger(ctx context.Context, f queue.LedgerFilter) iter.Seq2[queu
 			r.left = !yield(e, err) || err != nil && !errors.Is(err, queue.ErrDamaged)
 			return !r.left
 		}
-		for {
-			layout := s.layout.Load() // before it is seen what is filed: a generation may go right after
-			err := r.filed(ctx)
-			if err == nil && !r.left {
-				err = r.unfiled(ctx, layout)
-			}
-			switch {
-			case err == nil:
-				return
-			case !errors.Is(err, errMoved): // what was in a generation is filed by now
-				yield(queue.Entry{}, err)
-				return
-			}
+		r.tell = func(err error) bool {
+			r.left = !yield(queue.Entry{}, err)
+			return !r.left
+		}
+		if err := r.run(ctx); err != nil {
+			yield(queue.Entry{}, err)
 		}
 	}
 }
@@ -49,26 +43,75 @@ type ledgerReader struct {
 	end    uint64
 	wanted sieve
 	each   func(pair) bool
-	left   bool // each wants no more
+	tell   func(error) bool // of lines that are missing
+	told   map[int]bool     // which files they were in
+	left   bool             // each or tell wants no more
 }
 
-// filed reads what is in ledger files.
+// run reads all there is.
+func (r *ledgerReader) run(ctx context.Context) error {
+	for {
+		layout := r.store.layout.Load() // before it is seen what is filed: a generation may go right after
+		err := r.filed(ctx)
+		if err == nil && !r.left {
+			err = r.unfiled(ctx, layout)
+		}
+		if !errors.Is(err, errMoved) { // what was in a generation is filed by now
+			return err
+		}
+	}
+}
+
+// filed reads what is in ledger files. What is set aside, or cannot be read, is
+// told in its place.
 func (r *ledgerReader) filed(ctx context.Context) error {
 	if _, err := r.store.all(); err != nil {
 		return err
 	}
 	files, end := r.store.ledger.row()
 	end = min(end, r.end)
+	gaps := r.store.gaps()
 	for _, f := range files {
-		if f.day.Add(48 * time.Hour).Before(r.wanted.since) { // nothing is filed before it happens
+		for len(gaps) > 0 && gaps[0].number < f.number {
+			if !r.gap(gaps[0]) {
+				return nil
+			}
+			gaps = gaps[1:]
+		}
+		if r.tooOld(f) {
 			continue
 		}
-		if goOn, err := f.lines(ctx, r.after, end, r.wanted.mayMatch, r.each); err != nil || !goOn {
+		goOn, err := f.lines(ctx, r.after, end, r.wanted.mayMatch, r.each)
+		if errors.Is(err, ErrDamagedFile) && r.store.Err() == nil {
+			r.told[f.number] = true
+			goOn, err = r.tell(fmt.Errorf("the ledger filed on %s: %w: %w", f.day.Format(time.DateOnly), queue.ErrDamaged, err)), nil
+		}
+		if err != nil || !goOn {
 			return err
+		}
+	}
+	for _, g := range gaps {
+		if !r.gap(g) {
+			return nil
 		}
 	}
 	r.after = max(r.after, end)
 	return nil
+}
+
+// tooOld reports whether all lines of a file are before those that are wanted:
+// nothing is filed before it happens.
+func (r *ledgerReader) tooOld(f *ledgerFile) bool {
+	return f.day.Add(48 * time.Hour).Before(r.wanted.since)
+}
+
+// gap tells that a file is set aside, once, as long as something of it is missing.
+func (r *ledgerReader) gap(g gap) bool {
+	if r.told[g.number] || !g.aside.Open() || r.tooOld(g.ledgerFile) {
+		return true
+	}
+	r.told[g.number] = true
+	return r.tell(g.missing())
 }
 
 // unfiled reads what is in generations. errMoved: some of it may be filed meanwhile.

@@ -57,7 +57,7 @@ func (g *generation) summary() summary {
 // good as none: it is written without waiting for the disk.
 func readSummary(dir string, number int) (s summary, found bool) {
 	text, err := os.ReadFile(filepath.Join(dir, summaryName(number)))
-	if err != nil || json.Unmarshal(text, &s) != nil || s.Format != format {
+	if err != nil || json.Unmarshal(text, &s) != nil || !reads(s.Format) {
 		return summary{}, false
 	}
 	return s, true
@@ -94,6 +94,9 @@ func (g *generation) summarize() {
 
 // save puts a summary in the place of the last one.
 func (g *generation) save(s summary, sync func(*os.File) error) {
+	if g.store.copied {
+		return
+	}
 	g.saving.Lock()
 	defer g.saving.Unlock()
 	if err := writeJSON(filepath.Join(g.store.dir, summaryName(g.number)), s, sync); err != nil {

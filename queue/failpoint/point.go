@@ -35,6 +35,12 @@ const (
 	OutboundDot       Point = "outbound.dot"       // the final dot is flushed, its reply not read
 	OutboundDelivered Point = "outbound.delivered" // the reply is read and nothing is settled
 
+	PassConsent Point = "pass.consent" // the primary waits for the content of a sender's message
+	PassContent Point = "pass.content" // the content is sent, but for the last octets of its dot
+	PassDot     Point = "pass.dot"     // the final dot is flushed, its reply not read
+	PassTaken   Point = "pass.taken"   // the reply is read, nothing is written down
+	PassNoted   Point = "pass.noted"   // the ledger line is on disk, and the client does not know it
+
 	HealthSaving Point = "health.saving" // what is thought of a primary has changed and is not on disk
 	HealthSaved  Point = "health.saved"
 
@@ -57,6 +63,7 @@ func Points() []Point {
 	return []Point{InboundConnected, InboundMail, InboundRcpt, InboundContent, InboundReceived, InboundCommitted, InboundAnswered,
 		StoreChunk, StoreAccepting, StoreClaiming, StoreSettling, StoreSettled,
 		OutboundClaimed, OutboundRcpt, OutboundContent, OutboundDot, OutboundDelivered,
+		PassConsent, PassContent, PassDot, PassTaken, PassNoted,
 		HealthSaving, HealthSaved,
 		GenerationMade, GenerationNamed, GenerationBegun, StoreClosing, GenerationClosed,
 		OpenDrafts, OpenLeases}

@@ -342,7 +342,7 @@ func Balanced(t T, s queue.Store) {
 func withForgotten(t T, s queue.Store, account, counters queue.Account) queue.Account {
 	t.Helper()
 	account.Accepted = account.SetAside
-	for e, err := range s.Ledger(t.Context(), queue.LedgerFilter{Events: []queue.Event{queue.Accepted}}) {
+	for e, err := range s.Ledger(t.Context(), queue.LedgerFilter{Events: []queue.Event{queue.Accepted, queue.Adopted}}) {
 		if err != nil {
 			t.Fatalf("ledger: %v", err)
 		}

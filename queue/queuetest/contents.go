@@ -1,6 +1,7 @@
 package queuetest
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"io"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	"github.com/mxkeep/mxkeep/queue"
 )
@@ -16,6 +18,7 @@ func contentRules() []rule {
 	return []rule{
 		{"content comes back as it came, after the trace", contentComesBack},
 		{"an accepted message is what was accepted", acceptedIsWhatWasAccepted},
+		{"an accepted message says what was tried before", acceptedAfterAnAttempt},
 		{"a draft reads what was written so far", draftReadsBack},
 		{"a draft reads what was written so far, in small reads", smallReads},
 		{"abort leaves nothing", abortLeavesNothing},
@@ -62,6 +65,27 @@ func acceptedIsWhatWasAccepted(b *bench) {
 	entry := b.lastEntry()
 	entry.Seq = 0
 	same(b, "ledger line", entry, wantEntry)
+}
+
+// acceptedAfterAnAttempt: the sender waited while it was tried.
+func acceptedAfterAnAttempt(b *bench) {
+	a := acceptance("bob@relay.example", "dora@relay.example")
+	for i := range a.Envelope.Recipients {
+		a.Envelope.Recipients[i].Last = queue.Result{At: a.At, Action: queue.Deferred, Scope: queue.ScopeUpstream, MaybeDuplicate: true,
+			Reply: queue.Reply{Command: "DATA", Text: "connection reset"}}
+	}
+	id := b.accept(a, content(10))
+	want, wantEntry := queue.Accept(id, a, 10, sha256.Sum256(content(10)))
+	same(b, "message", b.message(id), want)
+	entry := b.lastEntry()
+	entry.Seq = 0
+	same(b, "ledger line", entry, wantEntry)
+	stats, err := b.store.Stats(b.ctx)
+	b.must(err)
+	same(b, "account", stats.Account, queue.Account{Accepted: 2, Queued: 2})
+	if claimed := b.claimOne(id); len(claimed.Pending()) != 2 {
+		b.Errorf("pending %v", claimed.Pending())
+	}
 }
 
 func draftReadsBack(b *bench) {
@@ -259,6 +283,8 @@ func (b *bench) everyMethod(ctx context.Context, id queue.ID, want error) {
 	check("Claim", err)
 	_, err = b.store.Content(ctx, id)
 	check("Content", err)
+	_, err = b.store.Adopt(ctx, foreign(time.Hour, nil), bytes.NewReader(nil))
+	check("Adopt", err)
 	check("Settle", b.store.Settle(ctx, queue.Settlement{ID: id}))
 	check("Amend", b.store.Amend(ctx, act(id, queue.Hold)))
 	_, err = b.store.Message(ctx, id)

@@ -23,6 +23,7 @@ func Run(t *testing.T, open func(t *testing.T) queue.Store) {
 	rules = append(rules, contentRules()...)
 	rules = append(rules, attemptRules()...)
 	rules = append(rules, amendmentRules()...)
+	rules = append(rules, adoptionRules()...)
 	rules = append(rules, listRules()...)
 	rules = append(rules, concurrencyRules()...)
 	for _, r := range rules {

@@ -44,6 +44,7 @@ func (d *draft) Commit(ctx context.Context, a queue.Acceptance) error {
 		return err
 	}
 	defer s.mu.Unlock()
+	delete(s.drafts, d.id)
 	if a.Envelope.Cause == (queue.Cause{}) {
 		if err := s.room(a.Envelope.Upstream, int64(d.content.Len())); err != nil {
 			return fmt.Errorf("%s: %w", d.id, err)
@@ -65,6 +66,9 @@ func (d *draft) Commit(ctx context.Context, a queue.Acceptance) error {
 
 func (d *draft) Abort() error {
 	d.ended = true
+	d.store.mu.Lock()
+	defer d.store.mu.Unlock()
+	delete(d.store.drafts, d.id)
 	return nil
 }
 

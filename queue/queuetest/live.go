@@ -34,7 +34,7 @@ func live(t *rapid.T, life Life) {
 		messages: map[queue.ID]queue.Message{}, forgotten: map[queue.ID]bool{}, drafts: map[queue.ID]*written{}}
 	w.store = life.Store()
 	acts := map[string]func(){"begin": w.begin, "write": w.write, "commit": w.commit, "abort": w.abort, "claim": w.claim,
-		"settle": w.settle, "amend": w.amend, "purge": w.purge, "wait": w.wait, "compare": w.compare}
+		"settle": w.settle, "amend": w.amend, "adopt": w.adopt, "adopt again": w.adoptAgain, "purge": w.purge, "wait": w.wait, "compare": w.compare}
 	for name, fate := range life.Fates {
 		acts[name] = func() { w.suffer(fate) }
 	}

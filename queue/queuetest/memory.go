@@ -20,6 +20,7 @@ import (
 type Memory struct {
 	mu       sync.Mutex
 	last     queue.ID
+	drafts   map[queue.ID]bool // that have not ended
 	messages map[queue.ID]*held
 	causes   map[queue.Cause]bool
 	ledger   []queue.Entry
@@ -42,7 +43,7 @@ var _ queue.Store = (*Memory)(nil)
 
 // New returns an empty store with the default times of keeping.
 func New() *Memory {
-	return &Memory{messages: map[queue.ID]*held{}, causes: map[queue.Cause]bool{}, wakes: map[string]chan struct{}{}}
+	return &Memory{drafts: map[queue.ID]bool{}, messages: map[queue.ID]*held{}, causes: map[queue.Cause]bool{}, wakes: map[string]chan struct{}{}}
 }
 
 // Fail makes every change fail with err, as a disk does. nil ends that.
@@ -114,6 +115,7 @@ func (s *Memory) Create(ctx context.Context) (queue.Draft, error) {
 		return nil, queue.ErrFull
 	}
 	s.last = queue.NextID(s.last, time.Now())
+	s.drafts[s.last] = true
 	return &draft{store: s, id: s.last}, nil
 }
 

@@ -23,6 +23,7 @@ type model struct {
 	messages  map[queue.ID]queue.Message
 	forgotten map[queue.ID]bool
 	drafts    map[queue.ID]*written
+	adopted   []queue.Adoption
 	lines     int
 }
 
@@ -137,6 +138,53 @@ func (w *model) amend() {
 	a.By = time.Duration(rapid.IntRange(0, 99).Draw(w.t, "by")) * time.Hour
 	want, _, wantErr := w.messages[id].Amended(a)
 	w.changed(id, want, wantErr, w.store.Amend(w.ctx, a), queue.ErrState)
+}
+
+// adopt brings in a message as it may have been at another relay.
+func (w *model) adopt() {
+	body := content(sizes().Draw(w.t, "size"))
+	a := foreign(time.Duration(rapid.Int64Range(int64(time.Millisecond), int64(100*time.Hour)).Draw(w.t, "ago")), body,
+		[]string{"a@relay.example", "b@relay.example", "c@relay.example"}[:rapid.IntRange(1, 3).Draw(w.t, "recipients")]...)
+	for i := range a.Message.Envelope.Recipients {
+		r := &a.Message.Envelope.Recipients[i]
+		if action := queue.Action(rapid.IntRange(0, 5).Draw(w.t, "action")); action != queue.Queued {
+			r.Last = result(action)
+		}
+		r.Deleted = !r.Last.Action.Final() && rapid.IntRange(0, 4).Draw(w.t, "deleted") == 4
+	}
+	if rapid.Bool().Draw(w.t, "active") {
+		a.Message.Attempts, a.Message.LeasedUntil = 1, now().Add(lease)
+	}
+	a.Held = rapid.SampledFrom([]string{"", "restored"}).Draw(w.t, "held")
+	id, err := w.store.Adopt(w.ctx, a, bytes.NewReader(body))
+	if a.Check() != nil {
+		w.wantErr(err, queue.ErrState)
+		return
+	}
+	if slices.ContainsFunc(w.adopted, func(other queue.Adoption) bool {
+		return other.Message.ID == a.Message.ID && other.Message.Same(a.Message)
+	}) {
+		w.wantErr(err, queue.ErrExists) // the clock stood still, and all else was drawn as before
+		return
+	}
+	w.must(err)
+	if _, known := w.messages[id]; known {
+		w.Fatalf("%s was known before", id)
+	}
+	m, lines := a.Adopt(id, false, now())
+	w.messages[id] = m
+	w.adopted = append(w.adopted, a)
+	w.lines += len(lines)
+	w.look(id)
+}
+
+// adoptAgain brings a message that was brought before, whatever became of it.
+func (w *model) adoptAgain() {
+	if len(w.adopted) == 0 {
+		w.t.Skip("nothing was adopted")
+	}
+	_, err := w.store.Adopt(w.ctx, rapid.SampledFrom(w.adopted).Draw(w.t, "adopted"), nil)
+	w.wantErr(err, queue.ErrExists)
 }
 
 // changed compares the outcome of a change with that of the pure decision.

@@ -30,6 +30,7 @@ type Store interface {
 	Messages(ctx context.Context, f queue.Filter) iter.Seq2[queue.Message, error]
 	Content(ctx context.Context, id queue.ID) (io.ReadCloser, error)
 	Amend(ctx context.Context, a queue.Amendment) error
+	Adopt(ctx context.Context, a queue.Adoption, content io.Reader) (queue.ID, error)
 	Note(ctx context.Context, e queue.Entry) error
 	Ledger(ctx context.Context, f queue.LedgerFilter) iter.Seq2[queue.Entry, error]
 	Stats(ctx context.Context) (queue.Stats, error)
@@ -37,17 +38,20 @@ type Store interface {
 
 // Options are the parts that a Server shows and steers.
 type Options struct {
-	Store     Store
-	Files     Files // of the store; nil if it has none
-	Upstreams []Upstream
-	Former    []string // names of upstreams that are no longer configured
-	Inbound   Inbound
-	Keep      queue.Keep   // the zero Keep is queue.DefaultKeep
-	Limits    queue.Limits // of what is held
-	Reserve   int64        // bytes of the disk that new mail does not get
-	Version   string
-	Started   time.Time
-	Ready     func() error // nil when mail is accepted; a primary that is down does not matter
+	Store      Store
+	Files      Files   // of the store; nil if it has none
+	Backups    Backups // nil if none are made
+	Upstreams  []Upstream
+	Former     []string // names of upstreams that are no longer configured
+	Inbound    Inbound
+	Recipients Recipients   // the zero Recipients if there is nothing to show
+	Keep       queue.Keep   // the zero Keep is queue.DefaultKeep
+	Limits     queue.Limits // of what is held
+	Reserve    int64        // bytes of the disk that new mail does not get
+	Hostname   string       // of the relay
+	Version    string
+	Started    time.Time
+	Ready      func() error // nil when mail is accepted; a primary that is down does not matter
 }
 
 // Upstream is one primary as admin sees it. Every func may be called concurrently.
@@ -89,12 +93,17 @@ type Inbound struct {
 	Stats  func() InboundStats
 	Pause  func(Pause) error
 	Resume func() error
+	// Explain decides about a recipient without changing anything. Its errors are
+	// about the request.
+	Explain func(ExplainRequest) (Explanation, error)
 }
 
 // InboundStats counts since the start.
 type InboundStats struct {
 	Sessions int               // open now
 	Accepted int64             // messages taken into custody
+	Passed   int64             // messages handed to an upstream while the sender waited
+	Unnoted  int64             // of them, without a ledger line, which could not be written
 	Refused  map[string]int64  // transactions and sessions by reason
 	Refusing string            // why nothing can be stored now, for example that the disk is full; "" if it can
 	Full     map[string]string // why no mail for an upstream can be stored now, by upstream

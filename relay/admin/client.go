@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -91,7 +92,24 @@ func (c *Client) Message(ctx context.Context, id string) (m Message, err error) 
 
 // Content copies the headers or the raw content of a message to w.
 func (c *Client) Content(ctx context.Context, id, part string, w io.Writer) error {
-	response, err := c.do(ctx, c.brisk, http.MethodGet, "queue/"+url.PathEscape(id)+"/content?part="+part, nil)
+	return c.copy(ctx, c.brisk, "queue/"+url.PathEscape(id)+"/content?part="+part, w, "the content of "+id)
+}
+
+// ExportLedger copies a stretch of the ledger to w; a zero time is open. It takes
+// the time it needs.
+func (c *Client) ExportLedger(ctx context.Context, since, until time.Time, w io.Writer) error {
+	bounds := url.Values{}
+	for name, at := range map[string]time.Time{"since": since, "until": until} {
+		if !at.IsZero() {
+			bounds.Set(name, at.Format(time.RFC3339Nano))
+		}
+	}
+	return c.copy(ctx, c.steady, "db/ledger?"+bounds.Encode(), w, "the ledger")
+}
+
+// copy copies an answer that is no document, and is called what in an error.
+func (c *Client) copy(ctx context.Context, via *http.Client, path string, w io.Writer, what string) error {
+	response, err := c.do(ctx, via, http.MethodGet, path, nil)
 	if err != nil {
 		return err
 	}
@@ -100,7 +118,7 @@ func (c *Client) Content(ctx context.Context, id, part string, w io.Writer) erro
 		return err
 	}
 	if code := response.Trailer.Get(trailerError); code != "" {
-		return fail(code, "the content of %s could not be read to its end", id)
+		return fail(code, "%s could not be read to its end", what)
 	}
 	return nil
 }
@@ -127,15 +145,24 @@ func (c *Client) Change(ctx context.Context, request ChangeRequest) (change Chan
 }
 
 // Trace calls line with each ledger line about the query, and message with
-// each message they name that is still known.
+// each message they name that is still known. It returns a *Gap, after all of
+// that, if some of the ledger could not be read.
 func (c *Client) Trace(ctx context.Context, query string, limit int, line func(Entry) error, message func(Message) error) error {
 	path := "trace?" + url.Values{"q": {query}, "limit": {strconv.Itoa(limit)}}.Encode()
-	return c.stream(ctx, http.MethodGet, path, nil, func(schema string, text []byte) error {
-		if schema == SchemaEntry {
+	var gap *Gap
+	err := c.stream(ctx, http.MethodGet, path, nil, func(schema string, text []byte) error {
+		switch schema {
+		case SchemaEntry:
 			return decode(text, line)
+		case SchemaGap:
+			return decode(text, func(g Gap) error { gap = &g; return nil })
 		}
 		return decode(text, message)
 	})
+	if err == nil && gap != nil {
+		return gap
+	}
+	return err
 }
 
 // Health calls each with every upstream and its evidence.
@@ -162,9 +189,9 @@ func (c *Client) FileStats(ctx context.Context) (report FileReport, err error) {
 
 // Check reads everything in the store, and calls each with what is wrong. It
 // takes the time it needs.
-func (c *Client) Check(ctx context.Context, each func(Finding) error) (sum Checked, err error) {
+func (c *Client) Check(ctx context.Context, request CheckRequest, each func(Finding) error) (sum Checked, err error) {
 	complete := false
-	err = c.streamVia(ctx, c.steady, http.MethodPost, "db/check", nil, func(schema string, line []byte) error {
+	err = c.streamVia(ctx, c.steady, http.MethodPost, "db/check", request, func(schema string, line []byte) error {
 		if schema == SchemaChecked {
 			complete = true
 			return json.Unmarshal(line, &sum)
@@ -186,6 +213,33 @@ func (c *Client) Salvage(ctx context.Context, request SalvageRequest) (did Salva
 // AcceptLoss closes a file that was set aside.
 func (c *Client) AcceptLoss(ctx context.Context, request AcceptRequest) (loss Loss, err error) {
 	return loss, c.post(ctx, c.brisk, "db/accept-loss", request, &loss)
+}
+
+// MakeBackup makes a backup in a folder, by its whole path, and tells progress
+// how far it is. It takes the time it needs, and ends with ctx.
+func (c *Client) MakeBackup(ctx context.Context, dir string, progress func(BackupProgress)) (made Backup, err error) {
+	complete := false
+	err = c.streamVia(ctx, c.steady, http.MethodPost, "backups", BackupRequest{dir}, func(schema string, line []byte) error {
+		if schema == SchemaBackup {
+			complete = true
+			return json.Unmarshal(line, &made)
+		}
+		return decode(line, func(p BackupProgress) error { progress(p); return nil })
+	})
+	if err == nil && !complete {
+		err = fmt.Errorf("backup without its end: %w", ErrCutOff)
+	}
+	return made, err
+}
+
+// Backups lists the last backups that were made, the newest first.
+func (c *Client) Backups(ctx context.Context) (list BackupList, err error) {
+	return list, c.get(ctx, "backups", &list)
+}
+
+// Explain asks what would become of mail.
+func (c *Client) Explain(ctx context.Context, request ExplainRequest) (given Explanation, err error) {
+	return given, c.post(ctx, c.brisk, "explain", request, &given)
 }
 
 // Pause stops accepting or delivering for a time.
@@ -229,7 +283,12 @@ func (c *Client) do(ctx context.Context, via *http.Client, method, path string, 
 			return nil, err
 		}
 	}
-	sent, err := http.NewRequestWithContext(ctx, method, "http://mxkeep/v1/"+path, bytes.NewReader(body))
+	return c.send(ctx, via, method, path, bytes.NewReader(body))
+}
+
+// send sends a request with any body.
+func (c *Client) send(ctx context.Context, via *http.Client, method, path string, body io.Reader) (*http.Response, error) {
+	sent, err := http.NewRequestWithContext(ctx, method, "http://mxkeep/v1/"+path, body)
 	if err != nil {
 		return nil, err
 	}
@@ -275,10 +334,15 @@ func (c *Client) streamVia(ctx context.Context, via *http.Client, method, path s
 	if err != nil {
 		return err
 	}
+	return lines(ctx, response, each)
+}
+
+// lines calls each with every line of an answer, and closes it.
+func lines(ctx context.Context, response *http.Response, each func(schema string, line []byte) error) error {
 	defer response.Body.Close()
-	for lines := json.NewDecoder(response.Body); ; {
-		var line json.RawMessage
-		if err := lines.Decode(&line); errors.Is(err, io.EOF) {
+	for lines := bufio.NewReader(response.Body); ; {
+		line, err := lines.ReadBytes('\n')
+		if errors.Is(err, io.EOF) && len(line) == 0 {
 			return nil
 		} else if err != nil {
 			return errors.Join(ErrCutOff, err, ctx.Err())

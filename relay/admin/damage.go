@@ -10,7 +10,12 @@ func damage(st *Status) (found []string) {
 		found = append(found, words)
 	}
 	for _, a := range st.Aside {
-		if a.InUse {
+		switch {
+		case a.Ledger && a.InUse:
+			found = append(found, "DAMAGED: the last lines of the ledger in "+a.File+" may be missing; no mail is.")
+		case a.Ledger:
+			found = append(found, "DAMAGED: lines of the ledger are set aside in "+a.File+"; no mail is.")
+		case a.InUse:
 			found = append(found, "DAMAGED: the last changes of "+a.File+" may be missing.")
 		}
 	}
@@ -27,7 +32,7 @@ func damage(st *Status) (found []string) {
 func setAside(st *Status) string {
 	files, salvaged, unknown, about := 0, 0, false, ""
 	for _, a := range st.Aside {
-		if a.InUse {
+		if a.InUse || a.Ledger {
 			continue
 		}
 		files++
@@ -65,6 +70,8 @@ func damageTodo(st *Status) (list []Todo) {
 			list = append(list, Todo{a.File + ": " + a.Why + ". When that is known:", giveUp})
 		case a.Gone:
 			list = append(list, Todo{a.File + ": " + a.Why + ". Put it back and restart, or give it up.", giveUp})
+		case a.Ledger && a.SalvagedAt.IsZero():
+			list = append(list, Todo{a.File + ": " + a.Why + ". Bring back the lines that can be read.", "mxkeep db salvage " + a.File})
 		case a.SalvagedAt.IsZero():
 			list = append(list, Todo{a.File + ": " + a.Why + ". Bring back, as held, what can be read.", "mxkeep db salvage " + a.File})
 		default:
@@ -78,7 +85,7 @@ func damageTodo(st *Status) (list []Todo) {
 		list = append(list, Todo{count(n, "message") + " held as damaged: ask the senders for them again, then delete them here.", "mxkeep queue list --state held"})
 	}
 	if st.Queue.Unreadable > 0 {
-		list = append(list, Todo{"See which messages have no record that can be read.", "mxkeep db check"})
+		list = append(list, Todo{"See which messages have no record that can be read, then give each up by its id: mxkeep db accept-loss.", "mxkeep db check"})
 	}
 	if st.Account.Missing != 0 {
 		list = append(list, Todo{"Mail is not accounted for: see what the files hold, and the log.", "mxkeep db stats"})

@@ -2,7 +2,10 @@ package admin
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
+	"io"
 	"net/http"
 	"time"
 
@@ -11,18 +14,21 @@ import (
 
 // Files is what admin needs of a store that keeps mail in files.
 type Files interface {
+	Storage
 	Files(ctx context.Context) ([]queue.File, error)
 	Aside(ctx context.Context) ([]queue.Aside, error)
-	Audit(ctx context.Context, found func(queue.Finding) error) (queue.Checked, error)
+	Audit(ctx context.Context, head string, found func(queue.Finding) error) (queue.Checked, error)
 	Salvage(ctx context.Context, file, actor string, dry bool) (queue.Salvage, error)
-	AcceptLoss(ctx context.Context, file, actor, reason string) (queue.Aside, error)
+	AcceptLoss(ctx context.Context, name, actor, reason string, dry bool) (queue.Aside, error)
+	ExportLedger(ctx context.Context, since, until time.Time, w io.Writer) error
 }
 
 // FileReport lists the files of the store.
 type FileReport struct {
-	Schema string  `json:"schema"`
-	Files  []File  `json:"files"` // in use, oldest first
-	Aside  []Aside `json:"aside"` // set aside, oldest first, also those that are closed
+	Schema string       `json:"schema"`
+	Store  *StoreReport `json:"store"`
+	Files  []File       `json:"files"` // in use, oldest first
+	Aside  []Aside      `json:"aside"` // set aside, oldest first, also those that are closed
 }
 
 // File is a file in use.
@@ -31,6 +37,7 @@ type File struct {
 	CreatedAt  Time             `json:"created_at"`
 	Size       int64            `json:"size_bytes"`
 	Used       int64            `json:"used_bytes"`
+	Reusable   int64            `json:"reusable_bytes"` // of used_bytes: of mail that has left, which goes with the file
 	Youngest   bool             `json:"takes_new_mail"`
 	Messages   int64            `json:"messages"`
 	ByState    map[string]int64 `json:"by_state"`
@@ -46,6 +53,7 @@ type Aside struct {
 	File       string `json:"file"`
 	InUse      bool   `json:"in_use"` // it is not set aside: its last changes may be missing
 	Gone       bool   `json:"gone"`   // there is no file
+	Ledger     bool   `json:"ledger"` // it holds lines of the ledger, and no mail
 	At         Time   `json:"at"`
 	Why        string `json:"why"`
 	Recipients int64  `json:"recipients"`
@@ -73,6 +81,30 @@ type Checked struct {
 	Bytes    int64   `json:"content_bytes"`
 	Damaged  int64   `json:"damaged"`
 	Seconds  float64 `json:"took_seconds"`
+	Chain    Chain   `json:"ledger_chain"`
+}
+
+// CheckRequest asks for a check.
+type CheckRequest struct {
+	Head string `json:"head,omitempty"` // a head of the ledger that was noted before
+}
+
+// Chain is the chain of hashes over the ledger.
+type Chain struct {
+	First   uint64  `json:"first"`
+	Last    uint64  `json:"last"`
+	Anchor  string  `json:"anchor"`
+	Head    string  `json:"head"`
+	Breaks  int64   `json:"breaks"`   // files that are missing in it, known and set aside
+	FoundAt *uint64 `json:"found_at"` // the line whose hash was asked for; null if there is none
+}
+
+func describeChain(c queue.Chain) Chain {
+	d := Chain{First: c.First, Last: c.Last, Anchor: c.Anchor, Head: c.Head, Breaks: c.Breaks}
+	if c.Found {
+		d.FoundAt = &c.FoundAt
+	}
+	return d
 }
 
 // SalvageRequest asks for what can be read of a file that was set aside.
@@ -85,6 +117,7 @@ type SalvageRequest struct {
 type Salvage struct {
 	Schema     string `json:"schema"`
 	File       string `json:"file"`
+	Ledger     bool   `json:"ledger"` // the file holds lines of the ledger, and no mail
 	DryRun     bool   `json:"dry_run"`
 	Messages   int64  `json:"messages"` // held now
 	Recipients int64  `json:"recipients"`
@@ -98,9 +131,10 @@ type Salvage struct {
 	Certainty  string `json:"certainty"`
 }
 
-// AcceptRequest gives up what could not be salvaged.
+// AcceptRequest gives up what could not be salvaged of a file, or a message
+// without a record that can be read.
 type AcceptRequest struct {
-	File   string `json:"file"`
+	File   string `json:"file"` // or the id of the message
 	Reason string `json:"reason"`
 	DryRun bool   `json:"dry_run,omitempty"`
 }
@@ -113,12 +147,12 @@ type Loss struct {
 }
 
 func describeAside(a queue.Aside) Aside {
-	return Aside{File: a.File, InUse: a.InUse, Gone: a.Gone, At: Time{a.At}, Why: a.Why, Recipients: a.Recipients, Certainty: a.Certainty.String(),
+	return Aside{File: a.File, InUse: a.InUse, Gone: a.Gone, Ledger: a.Ledger, At: Time{a.At}, Why: a.Why, Recipients: a.Recipients, Certainty: a.Certainty.String(),
 		SalvagedAt: Time{a.Salvaged}, ClosedAt: Time{a.Closed}, Reason: a.Reason, Open: a.Open()}
 }
 
 func describeFile(f queue.File) File {
-	d := File{Name: f.Name, CreatedAt: Time{f.CreatedAt}, Size: f.Size, Used: f.Used, Youngest: f.Youngest, ByState: map[string]int64{},
+	d := File{Name: f.Name, CreatedAt: Time{f.CreatedAt}, Size: f.Size, Used: f.Used, Reusable: f.Reusable, Youngest: f.Youngest, ByState: map[string]int64{},
 		Bytes: f.Bytes, OldestAt: Time{f.Oldest}, Damaged: f.Damaged, Unreadable: f.Unreadable, Account: *account(f.Account)}
 	for _, state := range queue.States() {
 		if !state.Final() {
@@ -151,7 +185,7 @@ func (s *Server) fileStats(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	report := FileReport{Schema: SchemaFiles, Files: []File{}, Aside: []Aside{}}
+	report := FileReport{Schema: SchemaFiles, Store: s.storage(), Files: []File{}, Aside: []Aside{}}
 	for _, f := range used {
 		report.Files = append(report.Files, describeFile(f))
 	}
@@ -168,16 +202,31 @@ func (s *Server) check(w http.ResponseWriter, r *http.Request) {
 		writeError(w, err)
 		return
 	}
+	var request CheckRequest
+	if err := read(r, &request); err != nil {
+		writeError(w, err)
+		return
+	}
+	if !isHead(request.Head) {
+		writeError(w, fail(CodeBadRequest, "%q is no head: 64 hexadecimal digits, as db check prints it", request.Head))
+		return
+	}
 	out := newStream(w)
 	began := time.Now()
-	sum, err := files.Audit(r.Context(), func(f queue.Finding) error {
+	sum, err := files.Audit(r.Context(), request.Head, func(f queue.Finding) error {
 		return out.write(Finding{Schema: SchemaFinding, File: f.File, ID: string(f.ID), What: f.What})
 	})
 	if err == nil {
 		err = out.write(Checked{Schema: SchemaChecked, Files: sum.Files, Messages: sum.Messages, Lines: sum.Lines,
-			Bytes: sum.Bytes, Damaged: sum.Damaged, Seconds: Seconds(time.Since(began))})
+			Bytes: sum.Bytes, Damaged: sum.Damaged, Seconds: Seconds(time.Since(began)), Chain: describeChain(sum.Chain)})
 	}
 	out.end(err)
+}
+
+// isHead reports whether a text is a hash, or empty.
+func isHead(text string) bool {
+	_, err := hex.DecodeString(text)
+	return err == nil && (text == "" || len(text) == 2*sha256.Size)
 }
 
 // salvage brings back what can be read of a file.
@@ -194,7 +243,7 @@ func (s *Server) salvage(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, aboutFile(err)
 	}
-	return Salvage{Schema: SchemaSalvage, File: did.File, DryRun: did.DryRun, Messages: did.Messages, Recipients: did.Recipients,
+	return Salvage{Schema: SchemaSalvage, File: did.File, Ledger: did.Ledger, DryRun: did.DryRun, Messages: did.Messages, Recipients: did.Recipients,
 		Bytes: did.Bytes, Damaged: did.Damaged, Rebuilt: did.Rebuilt, Final: did.Final, Present: did.Present, Lines: did.Lines,
 		Rest: did.Rest, Certainty: did.Certainty.String()}, nil
 }
@@ -215,28 +264,11 @@ func (s *Server) acceptLoss(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if request.DryRun {
-		return s.wouldLose(r.Context(), files, request.File)
-	}
-	closed, err := files.AcceptLoss(r.Context(), request.File, actor(r.Context()), request.Reason)
+	lost, err := files.AcceptLoss(r.Context(), request.File, actor(r.Context()), request.Reason, request.DryRun)
 	if err != nil {
 		return nil, aboutFile(err)
 	}
-	return Loss{Schema: SchemaLoss, Aside: describeAside(closed)}, nil
-}
-
-// wouldLose finds what would be given up.
-func (s *Server) wouldLose(ctx context.Context, files Files, name string) (any, error) {
-	all, err := files.Aside(ctx)
-	if err != nil {
-		return nil, err
-	}
-	for _, a := range all {
-		if a.File == name && a.Open() {
-			return Loss{Schema: SchemaLoss, DryRun: true, Aside: describeAside(a)}, nil
-		}
-	}
-	return nil, fail(CodeNoFile, "%q is not set aside", name)
+	return Loss{Schema: SchemaLoss, DryRun: request.DryRun, Aside: describeAside(lost)}, nil
 }
 
 // aboutFile finds the code of an error about a file that was set aside.

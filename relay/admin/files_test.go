@@ -2,6 +2,7 @@ package admin_test
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"reflect"
 	"slices"
@@ -56,7 +57,7 @@ func TestFileCheck(t *testing.T) {
 	r.files.Sum = queue.Checked{Files: 1, Messages: 5, Lines: 12, Bytes: 77, Damaged: 2}
 	client := serve(t, r.server.Handler())
 	var found []string
-	sum, err := client.Check(t.Context(), func(f admin.Finding) error {
+	sum, err := client.Check(t.Context(), admin.CheckRequest{}, func(f admin.Finding) error {
 		found = append(found, f.File+" "+f.ID+" "+f.What)
 		return nil
 	})
@@ -68,11 +69,11 @@ func TestFileCheck(t *testing.T) {
 	}
 	r.files.Fail = errors.New("read: input/output error")
 	refusal := &admin.Error{}
-	if _, err := client.Check(t.Context(), func(admin.Finding) error { return nil }); !errors.As(err, &refusal) || refusal.Code != admin.CodeStoreFailed {
+	if _, err := client.Check(t.Context(), admin.CheckRequest{}, func(admin.Finding) error { return nil }); !errors.As(err, &refusal) || refusal.Code != admin.CodeStoreFailed {
 		t.Errorf("a disk that fails: %v", err)
 	}
 	cut := serve(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
-	if _, err := cut.Check(t.Context(), func(admin.Finding) error { return nil }); !errors.Is(err, admin.ErrCutOff) {
+	if _, err := cut.Check(t.Context(), admin.CheckRequest{}, func(admin.Finding) error { return nil }); !errors.Is(err, admin.ErrCutOff) {
 		t.Errorf("an answer without an end: %v", err)
 	}
 }
@@ -120,15 +121,84 @@ func TestDiskOfFiles(t *testing.T) {
 			t.Errorf("%s: %q", request, answer.Body)
 		}
 	}
-	if e := lastError(t, r.ask("POST /v1/db/accept-loss", `{"file":"x","reason":"x","dry_run":true}`)); e.Code != admin.CodeStoreFailed {
+	if e := lastError(t, r.ask("POST /v1/db/accept-loss", `{"file":"`+asideName+`","reason":"x","dry_run":true}`)); e.Code != admin.CodeStoreFailed {
 		t.Errorf("a dry loss: %+v", e)
 	}
 	without := admin.New(admin.Options{Store: r.store, Inbound: r.inbound.Part(), Ready: func() error { return nil }})
 	r.server = without
-	for _, request := range []string{"GET /v1/db/stats", "POST /v1/db/check", "POST /v1/db/salvage", "POST /v1/db/accept-loss"} {
+	for _, request := range []string{"GET /v1/db/stats", "GET /v1/db/ledger", "POST /v1/db/check", "POST /v1/db/salvage", "POST /v1/db/accept-loss"} {
 		if e := lastError(t, r.ask(request, map[bool]string{true: `{"file":"x","reason":"x"}`, false: `{"file":"x"}`}[strings.HasSuffix(request, "loss")])); e.Code != admin.CodeBadRequest {
 			t.Errorf("%s of a store without files: %+v", request, e)
 		}
+	}
+}
+
+// TestLedgerExport sends what the store writes, and tells where it breaks off.
+func TestLedgerExport(t *testing.T) {
+	r := newRig()
+	client := serve(t, r.server.Handler())
+	since, until := time.Date(2026, 1, 22, 19, 30, 0, 5, time.UTC), time.Date(2026, 1, 23, 0, 0, 0, 0, time.UTC)
+	r.files.Exported = strings.Repeat("line\n", 100_000)
+	var out strings.Builder
+	if err := client.ExportLedger(t.Context(), since, until, &out); err != nil || out.String() != r.files.Exported {
+		t.Errorf("%d bytes, %v", out.Len(), err)
+	}
+	if got := r.files.Bounds; !got[0].Equal(since) || !got[1].Equal(until) {
+		t.Errorf("bounds %s", got)
+	}
+	if err := client.ExportLedger(t.Context(), time.Time{}, time.Time{}, &out); err != nil || !r.files.Bounds[0].IsZero() || !r.files.Bounds[1].IsZero() {
+		t.Errorf("bounds %s, %v", r.files.Bounds, err)
+	}
+	r.files.Fail = errors.New("read: input/output error")
+	refusal := &admin.Error{}
+	for _, text := range []string{r.files.Exported, "short"} { // in the trailer, and before the first byte
+		r.files.Exported = text
+		if err := client.ExportLedger(t.Context(), since, until, &out); !errors.As(err, &refusal) || refusal.Code != admin.CodeStoreFailed {
+			t.Errorf("%d bytes before a disk that fails: %v", len(text), err)
+		}
+	}
+	if e := lastError(t, r.ask("GET /v1/db/ledger?since=yesterday", "")); e.Code != admin.CodeBadRequest {
+		t.Errorf("a time that is none: %+v", e)
+	}
+}
+
+// TestHeadOfTheLedger asks whether a head is still in the chain.
+func TestHeadOfTheLedger(t *testing.T) {
+	r := newRig()
+	client := serve(t, r.server.Handler())
+	head := strings.Repeat("5f", 32)
+	r.files.Sum.Chain = queue.Chain{First: 3, Last: 9, Anchor: strings.Repeat("00", 32), Head: head, Breaks: 1}
+	none := func(admin.Finding) error { return nil }
+	sum, err := client.Check(t.Context(), admin.CheckRequest{Head: head}, none)
+	if c := sum.Chain; err != nil || c.FoundAt == nil || *c.FoundAt != 9 || c.First != 3 || c.Last != 9 || c.Head != head || c.Breaks != 1 {
+		t.Errorf("%+v, %v", sum, err)
+	}
+	if sum, err := client.Check(t.Context(), admin.CheckRequest{Head: strings.Repeat("ab", 32)}, none); err != nil || sum.Chain.FoundAt != nil {
+		t.Errorf("another: %+v, %v", sum, err)
+	}
+	for _, body := range []string{`{"head":"5f"}`, `{"head":"xy"}`, `{"more":1}`} {
+		if e := lastError(t, r.ask("POST /v1/db/check", body)); e.Code != admin.CodeBadRequest {
+			t.Errorf("%s: %+v", body, e)
+		}
+	}
+}
+
+// TestTraceTellsGaps: lines that cannot be read are told, behind those that can.
+func TestTraceTellsGaps(t *testing.T) {
+	r := newRig()
+	id := r.accept(t, "a@b.example", "x@corp.example")
+	r.store.OnLedger = func(nth int) error {
+		if nth == 0 {
+			return nil
+		}
+		return fmt.Errorf("the ledger after line 3: %w", queue.ErrDamaged)
+	}
+	client := serve(t, r.server.Handler())
+	lines := 0
+	gap := &admin.Gap{}
+	err := client.Trace(t.Context(), string(id), 10, func(admin.Entry) error { lines++; return nil }, func(admin.Message) error { return nil })
+	if !errors.As(err, &gap) || gap.Count != 1 || lines != 1 || !strings.Contains(gap.Error(), "the ledger after line 3") {
+		t.Errorf("%d lines, %v", lines, err)
 	}
 }
 
@@ -161,6 +231,12 @@ func TestDamageIsTold(t *testing.T) {
 		{"perhaps a rest", []queue.Aside{nobody}, nil, []string{"DAMAGED: not all of a file could be read; nobody is known to be missing."}, "mxkeep db accept-loss " + asideName + ` --reason "..."`, ""},
 		{"a file that is gone", []queue.Aside{gone}, nil, []string{"DAMAGED: 5 recipients set aside."}, `mxkeep db accept-loss gen-000003.db --reason "..."`, "the file is missing"},
 		{"a doubt", []queue.Aside{doubtful}, nil, []string{"DAMAGED: the last changes of gen-000003.db may be missing."}, `mxkeep db accept-loss gen-000003.db --reason "..."`, "a meta page cannot be read"},
+		{"a file of the ledger", []queue.Aside{{File: "ledger-000003-20260122.db.damaged-x", Ledger: true, At: at, Why: "page 7 is of no kind"}}, nil,
+			[]string{"DAMAGED: lines of the ledger are set aside in ledger-000003-20260122.db.damaged-x; no mail is."}, "mxkeep db salvage ledger-000003-20260122.db.damaged-x", "Bring back the lines"},
+		{"a file of the ledger, salvaged", []queue.Aside{{File: "ledger-000003-20260122.db.damaged-x", Ledger: true, At: at, Salvaged: at, Certainty: queue.About}}, nil,
+			[]string{"DAMAGED: lines of the ledger are set aside in ledger-000003-20260122.db.damaged-x; no mail is."}, `mxkeep db accept-loss ledger-000003-20260122.db.damaged-x --reason "..."`, "cannot be read"},
+		{"a doubt about the ledger", []queue.Aside{{File: "ledger-000003-20260122.db", Ledger: true, InUse: true, At: at, Why: "a meta page cannot be read", Certainty: queue.Unknown}}, nil,
+			[]string{"DAMAGED: the last lines of the ledger in ledger-000003-20260122.db may be missing; no mail is."}, `mxkeep db accept-loss ledger-000003-20260122.db --reason "..."`, "a meta page"},
 		{"content", nil, func(s *queue.Stats) { s.Damaged = 2; s.Messages[queue.StateHeld] = 2 }, []string{"DAMAGED: the content of 2 messages differs from what was received."}, "mxkeep queue list --state held", "ask the senders"},
 		{"records", nil, func(s *queue.Stats) { s.Unreadable = 1 }, []string{"DAMAGED: 1 message without a record that can be read."}, "mxkeep db check", ""},
 	} {

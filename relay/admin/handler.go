@@ -29,6 +29,11 @@ const (
 	CodeRefused         = "refused_by_part"
 	CodeNotReady        = "not_ready"
 	CodeNoFile          = "no_such_file"
+	CodeBadArchive      = "bad_archive"
+	CodeBadDestination  = "bad_destination"
+	CodeNoRoom          = "no_room"
+	CodeBackupBusy      = "backup_busy"
+	CodeBackupFailed    = "backup_failed"
 )
 
 // statuses is the HTTP status of each code.
@@ -48,6 +53,13 @@ var statuses = map[string]int{
 	CodeRefused:         http.StatusConflict,
 	CodeNotReady:        http.StatusServiceUnavailable,
 	CodeNoFile:          http.StatusNotFound,
+	CodeBadArchive:      http.StatusBadRequest,
+	CodeBadDestination:  http.StatusBadRequest,
+	CodeNoRoom:          http.StatusInsufficientStorage,
+	CodeBackupBusy:      http.StatusConflict,
+	CodeBackupFailed:    http.StatusInternalServerError,
+	CodeUnknownDomain:   http.StatusNotFound,
+	CodeBadList:         http.StatusBadRequest,
 }
 
 // Codes lists the codes of the API.
@@ -96,6 +108,7 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("POST /v1/queue/list", s.list)
 	mux.HandleFunc("POST /v1/queue/stats", answer(s.shape))
 	mux.HandleFunc("POST /v1/queue/change", answer(s.change))
+	mux.HandleFunc("POST /v1/queue/export", s.export)
 	mux.HandleFunc("GET /v1/queue/{id}", answer(s.getMessage))
 	mux.HandleFunc("GET /v1/queue/{id}/content", s.content)
 	mux.HandleFunc("GET /v1/trace", s.trace)
@@ -104,20 +117,32 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("POST /v1/health/override", answer(s.override))
 	mux.HandleFunc("POST /v1/pause", answer(s.pause))
 	mux.HandleFunc("POST /v1/resume", answer(s.resume))
+	mux.HandleFunc("GET /v1/recipients", answer(s.listRecipients))
+	mux.HandleFunc("GET /v1/recipients/check", answer(s.checkRecipient))
+	mux.HandleFunc("POST /v1/recipients/sync", answer(s.syncRecipients))
+	mux.HandleFunc("POST /v1/recipients/import", answer(s.importRecipients))
+	mux.HandleFunc("POST /v1/explain", answer(s.explain))
 	mux.HandleFunc("GET /v1/db/stats", answer(s.fileStats))
 	mux.HandleFunc("POST /v1/db/check", s.check)
+	mux.HandleFunc("GET /v1/db/ledger", s.exportLedger)
 	mux.HandleFunc("POST /v1/db/salvage", answer(s.salvage))
 	mux.HandleFunc("POST /v1/db/accept-loss", answer(s.acceptLoss))
+	mux.HandleFunc("POST /v1/db/compact", answer(s.compact))
+	mux.HandleFunc("GET /v1/backups", answer(s.backups))
+	mux.HandleFunc("POST /v1/backups", s.makeBackup)
 	mux.HandleFunc("/", answer(func(r *http.Request) (any, error) {
 		return nil, fail(CodeBadRequest, "no such request: %s %q", r.Method, r.URL.Path)
 	}))
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	whole := http.NewServeMux()
+	whole.HandleFunc("POST /v1/queue/import", s.importArchive) // its body is not received first
+	whole.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		if err := receive(w, r); err != nil {
 			writeError(w, fail(CodeBadRequest, "request: %v", err))
 			return
 		}
 		mux.ServeHTTP(w, r)
 	})
+	return whole
 }
 
 // receive reads the whole body, with limits of size and time, so that what
@@ -210,6 +235,9 @@ func (s *stream) write(document any) error {
 	}
 	return nil
 }
+
+// flush sends what was written. To be called before something that takes long.
+func (s *stream) flush() error { return http.NewResponseController(s.w).Flush() }
 
 // end closes the stream: with the error as its last line, if there is one.
 func (s *stream) end(err error) {

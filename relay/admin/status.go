@@ -12,25 +12,28 @@ import (
 
 // Status is the state of the relay: what every view of it shows.
 type Status struct {
-	Schema      string           `json:"schema"`
-	State       string           `json:"state"`    // standby, holding, draining, paused, refusing
-	Severity    string           `json:"severity"` // ok, warning, critical
-	Headline    string           `json:"headline"`
-	NothingLost bool             `json:"nothing_lost"`
-	Trouble     []string         `json:"trouble"`   // why NothingLost is false
-	WhatNext    string           `json:"what_next"` // what happens by itself
-	Todo        []Todo           `json:"todo"`      // what a person should do
-	At          Time             `json:"at"`
-	StartedAt   Time             `json:"started_at"`
-	Version     string           `json:"version"`
-	Ready       bool             `json:"ready"`
-	NotReady    string           `json:"not_ready"` // why Ready is false
-	Upstreams   []UpstreamStatus `json:"upstreams"`
-	Stranded    []string         `json:"stranded"` // upstreams that are no longer configured, though mail waits for them
-	Queue       *QueueStatus     `json:"queue"`    // null if the store cannot be read
-	Account     *Account         `json:"account"`  // null if the store cannot be read
-	Inbound     InboundStatus    `json:"inbound"`
-	Aside       []Aside          `json:"aside"` // what was set aside and is not closed
+	Schema      string            `json:"schema"`
+	State       string            `json:"state"`    // standby, holding, draining, paused, refusing
+	Severity    string            `json:"severity"` // ok, warning, critical
+	Headline    string            `json:"headline"`
+	NothingLost bool              `json:"nothing_lost"`
+	Trouble     []string          `json:"trouble"`   // why NothingLost is false
+	WhatNext    string            `json:"what_next"` // what happens by itself
+	Todo        []Todo            `json:"todo"`      // what a person should do
+	At          Time              `json:"at"`
+	StartedAt   Time              `json:"started_at"`
+	Version     string            `json:"version"`
+	Ready       bool              `json:"ready"`
+	NotReady    string            `json:"not_ready"` // why Ready is false
+	Upstreams   []UpstreamStatus  `json:"upstreams"`
+	Stranded    []string          `json:"stranded"` // upstreams that are no longer configured, though mail waits for them
+	Queue       *QueueStatus      `json:"queue"`    // null if the store cannot be read
+	Account     *Account          `json:"account"`  // null if the store cannot be read
+	Inbound     InboundStatus     `json:"inbound"`
+	Recipients  []RecipientSource `json:"recipients"`
+	Aside       []Aside           `json:"aside"` // what was set aside and is not closed
+	Store       *StoreReport      `json:"store"` // null if it keeps no files
+	BackupAt    Time              `json:"last_backup_at"`
 }
 
 // Todo is something for a person to do.
@@ -150,6 +153,8 @@ type Account struct {
 type InboundStatus struct {
 	Sessions int              `json:"sessions"`
 	Accepted int64            `json:"accepted"`
+	Passed   int64            `json:"passed"`  // handed to an upstream while the sender waited
+	Unnoted  int64            `json:"unnoted"` // of them, without a ledger line
 	Refused  map[string]int64 `json:"refused"`
 	Refusing string           `json:"refusing"`
 	Paused   *Paused          `json:"paused"`
@@ -168,13 +173,14 @@ type CertificateStatus struct {
 func (s *Server) Status(ctx context.Context) Status {
 	now := time.Now()
 	st := Status{Schema: SchemaStatus, At: Time{now}, StartedAt: Time{s.options.Started}, Version: s.options.Version,
-		Ready: true, Upstreams: []UpstreamStatus{}, Stranded: []string{}, Trouble: []string{}, Todo: []Todo{}, Aside: []Aside{}}
+		Ready: true, Upstreams: []UpstreamStatus{}, Stranded: []string{}, Trouble: []string{}, Todo: []Todo{}, Aside: []Aside{}, Store: s.storage(), BackupAt: s.lastBackup()}
 	if err := s.options.Ready(); err != nil {
 		st.Ready, st.NotReady = false, err.Error()
 	}
 	for _, u := range s.options.Upstreams {
 		st.Upstreams = append(st.Upstreams, u.snapshot(now))
 	}
+	st.Recipients = s.recipientSources()
 	inbound := s.options.Inbound.Stats()
 	st.Inbound = inbound.snapshot(now)
 	stats, err := s.options.Store.Stats(ctx)
@@ -239,7 +245,7 @@ func (stats InboundStats) snapshot(now time.Time) InboundStatus {
 	for reason, n := range stats.Refused {
 		refused[reason] = n
 	}
-	return InboundStatus{Sessions: stats.Sessions, Accepted: stats.Accepted, Refused: refused,
+	return InboundStatus{Sessions: stats.Sessions, Accepted: stats.Accepted, Passed: stats.Passed, Unnoted: stats.Unnoted, Refused: refused,
 		Refusing: stats.Refusing, Paused: paused(stats.Paused, now), Certificate: stats.Certificate.snapshot()}
 }
 

@@ -67,13 +67,15 @@ func (s *Server) trace(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) follow(ctx context.Context, filter queue.LedgerFilter, limit int, out *stream) error {
-	lines, err := s.lines(ctx, filter, limit)
+	gap := Gap{Schema: SchemaGap}
+	lines, err := s.lines(ctx, filter, limit, &gap)
 	if err != nil {
 		return err
 	}
 	if len(lines) == 0 && filter.Address != "" { // a Message-ID without its brackets looks like an address
 		filter = queue.LedgerFilter{MessageID: "<" + filter.Address + ">"}
-		if lines, err = s.lines(ctx, filter, limit); err != nil {
+		gap = Gap{Schema: SchemaGap}
+		if lines, err = s.lines(ctx, filter, limit, &gap); err != nil {
 			return err
 		}
 	}
@@ -88,13 +90,41 @@ func (s *Server) follow(ctx context.Context, filter queue.LedgerFilter, limit in
 			ids = append(ids, e.ID)
 		}
 	}
-	return s.writeKnown(ctx, ids, out)
+	if err := s.writeKnown(ctx, ids, out); err != nil || gap.Count == 0 {
+		return err
+	}
+	return out.write(gap)
+}
+
+// Gap says what of the ledger could not be read, so that more lines may be about
+// the query. It is an error of Client.Trace.
+type Gap struct {
+	Schema string   `json:"schema"`
+	Count  int64    `json:"count"`
+	What   []string `json:"what"` // the first ones
+}
+
+// maxGaps bounds what is told one by one.
+const maxGaps = 10
+
+func (g *Gap) add(err error) {
+	if g.Count++; g.Count <= maxGaps {
+		g.What = append(g.What, err.Error())
+	}
+}
+
+func (g *Gap) Error() string {
+	return "the ledger could not be read in full: " + strings.Join(g.What, "; ")
 }
 
 // lines collects the newest lines that match, in the order in which they were written.
-func (s *Server) lines(ctx context.Context, filter queue.LedgerFilter, limit int) ([]queue.Entry, error) {
+func (s *Server) lines(ctx context.Context, filter queue.LedgerFilter, limit int, gap *Gap) ([]queue.Entry, error) {
 	var lines []queue.Entry
-	for e, err := range readable(s.options.Store.Ledger(ctx, filter)) {
+	for e, err := range s.options.Store.Ledger(ctx, filter) {
+		if errors.Is(err, queue.ErrDamaged) {
+			gap.add(err)
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}

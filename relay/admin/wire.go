@@ -29,13 +29,25 @@ const (
 	SchemaChecked  = "mxkeep.db.checked/1"
 	SchemaSalvage  = "mxkeep.db.salvage/1"
 	SchemaLoss     = "mxkeep.db.loss/1"
+	SchemaCompact  = "mxkeep.db.compaction/1"
+	SchemaExplain  = "mxkeep.explain/1"
+	SchemaGap      = "mxkeep.trace.gap/1"
+
+	SchemaImport     = "mxkeep.queue.import/1"
+	SchemaImportLine = "mxkeep.queue.import.line/1"
+
+	SchemaBackup         = "mxkeep.backup.made/1"
+	SchemaBackupProgress = "mxkeep.backup.progress/1"
+	SchemaBackupList     = "mxkeep.backup.list/1"
 )
 
 // Schemas lists the schemas of all documents.
 func Schemas() []string {
 	return []string{SchemaStatus, SchemaMessage, SchemaSummary, SchemaShape, SchemaChange, SchemaEntry,
 		SchemaUpstream, SchemaProbe, SchemaSwitch, SchemaReady, SchemaError,
-		SchemaFiles, SchemaFinding, SchemaChecked, SchemaSalvage, SchemaLoss}
+		SchemaFiles, SchemaFinding, SchemaChecked, SchemaSalvage, SchemaLoss, SchemaCompact, SchemaImport, SchemaImportLine, SchemaGap, SchemaExplain,
+		SchemaRecipientList, SchemaRecipientSource, SchemaRecipientCheck, SchemaRecipientSync, SchemaRecipientImport,
+		SchemaBackup, SchemaBackupProgress, SchemaBackupList}
 }
 
 // Time is an instant on the wire: RFC 3339 in UTC with milliseconds. The zero Time is null.

@@ -21,12 +21,13 @@ import (
 type engine struct {
 	*gosmtp.Server
 	ctx      context.Context
+	cut      context.Context // ends when sessions are cut, before ctx
 	server   *Server
 	contents sync.WaitGroup // goroutines that read content
 }
 
-func newEngine(ctx context.Context, s *Server) *engine {
-	e := &engine{ctx: ctx, server: s}
+func newEngine(ctx, cut context.Context, s *Server) *engine {
+	e := &engine{ctx: ctx, cut: cut, server: s}
 	e.Server = gosmtp.NewServer(e)
 	e.Domain = s.options.Hostname
 	e.MaxMessageBytes = s.options.Limits.MessageSize + 1 // it refuses a message of exactly its limit
@@ -50,7 +51,7 @@ func (e *engine) wait() {
 // NewSession begins a session at the first EHLO or HELO.
 func (e *engine) NewSession(c *gosmtp.Conn) (gosmtp.Session, error) {
 	conn := c.Conn().(*conn) // as the guard accepted it
-	return &adapter{engine: e, conn: conn, session: &session{server: e.server, client: conn, ctx: e.ctx}}, nil
+	return &adapter{engine: e, conn: conn, session: &session{server: e.server, client: conn, ctx: e.ctx, cut: e.cut}}, nil
 }
 
 // adapter is a session as go-smtp wants it.
@@ -63,8 +64,13 @@ type adapter struct {
 // Reset drops the transaction.
 func (a *adapter) Reset() { a.session.reset() }
 
-// Logout does nothing: what a session holds goes with it.
-func (a *adapter) Logout() error { return nil }
+// Logout ends what a session has with the primary. The rest goes with it.
+func (a *adapter) Logout() error {
+	return a.answer(func() *refusal {
+		a.session.leave()
+		return nil
+	})
+}
 
 // Mail begins a transaction.
 func (a *adapter) Mail(from string, o *gosmtp.MailOptions) error {
@@ -100,9 +106,9 @@ func (a *adapter) Data(r io.Reader) error {
 	if !chunks {
 		r = body{a.conn}
 	}
-	var id queue.ID
+	var done smtp.Reply
 	err := a.answer(func() (no *refusal) {
-		if id, no = a.session.receive(r); no != nil && !chunks {
+		if done, no = a.session.receive(r); no != nil && !chunks {
 			io.Copy(io.Discard, r) // only at its end the client listens; after a chunk it does, too
 		}
 		return no
@@ -110,7 +116,7 @@ func (a *adapter) Data(r io.Reader) error {
 	if err != nil {
 		return err
 	}
-	return &gosmtp.SMTPError{Code: 250, EnhancedCode: gosmtp.EnhancedCode(smtp.StatusOK), Message: "queued as " + string(id)}
+	return &gosmtp.SMTPError{Code: 250, EnhancedCode: statusOf(done), Message: done.Text()}
 }
 
 // answer turns what the session says into an error of go-smtp: nil is accepted.
@@ -137,11 +143,15 @@ func errorOf(err error) *gosmtp.SMTPError {
 	if !errors.As(err, &r) || len(r.Lines) == 0 || r.Positive() {
 		r = smtp.NewReply(451, smtp.StatusLocalError, "local error, try again later")
 	}
-	status := gosmtp.EnhancedCode(r.Status)
+	return &gosmtp.SMTPError{Code: r.Code, EnhancedCode: statusOf(r), Message: r.Text()}
+}
+
+// statusOf leaves it to go-smtp to make one up if the reply has none.
+func statusOf(r smtp.Reply) gosmtp.EnhancedCode {
 	if r.Status == (smtp.EnhancedStatus{}) {
-		status = gosmtp.EnhancedCodeNotSet
+		return gosmtp.EnhancedCodeNotSet
 	}
-	return &gosmtp.SMTPError{Code: r.Code, EnhancedCode: status, Message: r.Text()}
+	return gosmtp.EnhancedCode(r.Status)
 }
 
 // engineLog takes what go-smtp has to say.

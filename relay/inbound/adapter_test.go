@@ -66,7 +66,7 @@ func bare(t *testing.T) (*Server, *conn, net.Conn) {
 // TestEndedConnection: nothing begins on a connection that has ended.
 func TestEndedConnection(t *testing.T) {
 	s, c, _ := bare(t)
-	e := newEngine(t.Context(), s)
+	e := newEngine(t.Context(), t.Context(), s)
 	a := &adapter{engine: e, conn: c, session: &session{server: s, client: c, ctx: t.Context()}}
 	c.Close()
 	c.Close()

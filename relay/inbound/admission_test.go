@@ -1,41 +1,73 @@
 package inbound
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/mxkeep/mxkeep/health"
 )
 
-// TestAdmission has every cell.
+// TestAdmission has every cell: role, mode, state, a sender that returns, and
+// what is known of the recipient.
 func TestAdmission(t *testing.T) {
-	states := []health.State{health.Up, health.Degraded, health.Down, health.Recovering}
-	taken := map[health.State]string{health.Up: reasonReturning, health.Degraded: reasonDegraded, health.Down: reasonDown, health.Recovering: reasonRecovering}
-	for _, relayed := range []bool{false, true} {
-		for _, known := range []bool{false, true} {
-			for _, state := range states {
-				for _, returning := range []bool{false, true} {
-					a := asked{relayed: relayed, known: known, state: state, returning: returning, hint: "primary.example"}
-					reason, no := admit(a)
-					want, code := taken[state], 0
-					switch {
-					case !relayed:
-						want, code = reasonRelayDenied, 550
-					case !known:
-						want, code = reasonUnknown, 550
-					case state == health.Up && !returning:
-						want, code = reasonPrimaryUp, 451
-					}
-					if code == 0 && (no != nil || reason != want) {
-						t.Errorf("%+v: %q, %+v", a, reason, no)
-					}
-					if code != 0 && (no == nil || reason != "" || no.reason != want || no.reply.Code != code) {
-						t.Errorf("%+v: %q, %+v", a, reason, no)
+	const up, degraded, down, recovering = health.Up, health.Degraded, health.Down, health.Recovering
+	for _, row := range []struct {
+		rule            Rule
+		state           health.State
+		once, returning string // of a known recipient
+	}{
+		{Rule{}, up, "451 primary_up", "take returning_sender"},
+		{Rule{}, degraded, "take upstream_degraded", "take upstream_degraded"},
+		{Rule{}, down, "take upstream_down", "take upstream_down"},
+		{Rule{}, recovering, "take upstream_recovering", "take upstream_recovering"},
+		{Rule{WhenUp: Pass}, up, "pass pass", "take returning_sender"},
+		{Rule{WhenUp: Pass}, degraded, "take upstream_degraded", "take upstream_degraded"},
+		{Rule{WhenUp: Pass}, down, "take upstream_down", "take upstream_down"},
+		{Rule{WhenUp: Pass}, recovering, "take upstream_recovering", "take upstream_recovering"},
+		{Rule{Role: Front}, up, "pass pass", "pass pass"},
+		{Rule{Role: Front}, degraded, "pass pass", "pass pass"},
+		{Rule{Role: Front}, down, "take upstream_down", "take upstream_down"},
+		{Rule{Role: Front}, recovering, "take upstream_recovering", "take upstream_recovering"},
+		{Rule{Role: Front, WhenUp: Pass}, up, "pass pass", "pass pass"},
+		{Rule{Role: Front, WhenUp: Pass}, degraded, "pass pass", "pass pass"},
+		{Rule{Role: Front, WhenUp: Pass}, down, "take upstream_down", "take upstream_down"},
+		{Rule{Role: Front, WhenUp: Pass}, recovering, "take upstream_recovering", "take upstream_recovering"},
+	} {
+		for _, busy := range []WhenBusy{KeepBusy, DeferBusy} { // decides later, and here nothing
+			for _, returning := range []bool{false, true} {
+				row.rule.WhenBusy = busy
+				a := asked{relayed: true, known: true, rule: row.rule, state: row.state, returning: returning}
+				want := map[bool]string{false: row.once, true: row.returning}[returning]
+				if got := cell(admit(a)); got != want {
+					t.Errorf("%+v: %s, want %s", a, got, want)
+				}
+				a.known = false
+				if got := cell(admit(a)); got != "550 unknown_recipient" {
+					t.Errorf("%+v: %s", a, got)
+				}
+				for _, a.known = range []bool{false, true} {
+					a.relayed = false
+					if got := cell(admit(a)); got != "550 relay_denied" {
+						t.Errorf("%+v: %s", a, got)
 					}
 				}
 			}
 		}
 	}
+}
+
+// cell writes a decision.
+func cell(a admitted) string {
+	switch {
+	case a.no != nil && (a.pass || a.reason != ""):
+		return "both"
+	case a.no != nil:
+		return fmt.Sprint(a.no.reply.Code, " ", a.no.reason)
+	case a.pass:
+		return "pass " + a.reason
+	}
+	return "take " + a.reason
 }
 
 func TestAdmissionWords(t *testing.T) {
@@ -45,11 +77,14 @@ func TestAdmissionWords(t *testing.T) {
 	}{
 		{asked{}, "550 5.7.1 relaying denied"},
 		{asked{relayed: true}, "550 5.1.1 no such recipient"},
+		{asked{relayed: true, later: true, state: health.Down}, "550 5.1.1 no such recipient"},
+		{asked{relayed: true, known: true, later: true, state: health.Down}, "451 4.4.3 whether this recipient exists"},
+		{asked{relayed: true, known: true, later: true, state: health.Degraded}, "451 4.4.3 whether this recipient exists"},
 		{asked{relayed: true, known: true, state: health.Up, hint: "exo.example"}, "451 4.3.2 use the primary: exo.example"},
 		{asked{relayed: true, known: true, state: health.Up}, "451 4.3.2 use the primary: the mail exchanger"},
 	} {
-		if _, no := admit(test.asked); no == nil || !strings.HasPrefix(no.reply.Error(), test.want) {
-			t.Errorf("%+v: %+v, want %s", test.asked, no, test.want)
+		if a := admit(test.asked); a.no == nil || !strings.HasPrefix(a.no.reply.Error(), test.want) {
+			t.Errorf("%+v: %+v, want %s", test.asked, a, test.want)
 		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/mxkeep/mxkeep/queue/failpoint"
@@ -54,10 +55,11 @@ type conn struct {
 	open     bool      // a chunk was accepted that was not the last one
 	loose    bool      // the engine has dropped content of BDAT, and its goroutine may still run
 	content  framing
-	since    time.Time // content began
-	received int64     // octets of it
-	flaws    int       // command lines that we refused
-	fault    error     // of the last read; nothing is read after it
+	since    time.Time    // content began
+	received int64        // octets of it
+	excused  atomic.Int64 // time in which the client had to wait for us, in nanoseconds
+	flaws    int          // command lines that we refused
+	fault    error        // of the last read; nothing is read after it
 
 	mu       sync.Mutex
 	refused  map[string]int
@@ -262,6 +264,17 @@ func (c *conn) mayHold(code string) bool {
 		return code != "421" && bytes.IndexByte(behind, '\n') >= 0
 	}
 	return false
+}
+
+// next is the verb of the command behind the one that the engine is at, in upper
+// case, if the client has sent it without waiting and it has no argument.
+func (c *conn) next() string {
+	behind, _ := c.in.Peek(c.in.Buffered())
+	line, _, whole := bytes.Cut(behind, []byte("\r\n"))
+	if !whole || len(line) > maxLine {
+		return ""
+	}
+	return strings.ToUpper(string(bytes.TrimRight(line, " \t")))
 }
 
 // flush sends what is held.

@@ -12,35 +12,31 @@ import (
 	"github.com/mxkeep/mxkeep/relay/smtp"
 )
 
-// accepted is a message that is ours.
-type accepted struct {
-	id   queue.ID
-	size int64
-	queue.Acceptance
-}
-
 // receive reads the content to its end and makes the message ours. What is wrong
 // with the message is said at its end; if there is no room for it, nothing more is read.
-func (s *session) receive(r io.Reader) (queue.ID, *refusal) {
+func (s *session) receive(r io.Reader) (smtp.Reply, *refusal) {
 	tx := s.tx.Load()
 	if tx == nil { // reset came before the goroutine of the content began
-		return "", refuse(reasonSequence, 503, smtp.StatusSequence, "MAIL comes first")
+		return smtp.Reply{}, refuse(reasonSequence, 503, smtp.StatusSequence, "MAIL comes first")
+	}
+	if primary := tx.passage.take(); primary != nil {
+		done, no := s.pass(tx, primary, r)
+		if no != nil {
+			s.lament("", tx, no)
+		}
+		return done, no
 	}
 	draft, err := s.server.options.Store.Create(s.ctx)
 	s.server.space.note(noDisk(err))
 	if err != nil {
-		return "", s.refusalOf(err, 0)
+		return smtp.Reply{}, s.refusalOf(err, 0)
 	}
 	defer draft.Abort() // after Commit it does nothing; its error changes nothing for the client
-	message, no := s.accept(tx, draft, r)
+	done, no := s.accept(tx, draft, r)
 	if no != nil {
 		s.lament(draft.ID(), tx, no)
-		return "", no
 	}
-	s.server.counts.accept()
-	s.server.options.Log.Info("message.accepted", append([]any{"id", message.id, "size", message.size,
-		"message_id", smtp.Printable(message.MessageID)}, describe(message.Envelope)...)...)
-	return message.id, nil
+	return done, no
 }
 
 // lament logs that a message was refused at its end. One that was cut off tells
@@ -71,33 +67,56 @@ func (s *session) refusalOf(err error, size int64) *refusal {
 }
 
 // accept moves the content into the draft and commits it.
-func (s *session) accept(tx *transaction, draft queue.Draft, r io.Reader) (accepted, *refusal) {
+func (s *session) accept(tx *transaction, draft queue.Draft, r io.Reader) (smtp.Reply, *refusal) {
 	head := newHeader()
-	head.by = s.server.options.Hostname
-	size, no := s.spool(tx, draft, r, head)
+	size, no := s.spool(&custody{session: s, tx: tx, draft: draft, asked: -1}, r, head)
 	if no == nil {
-		no = s.client.flaw()
+		no = s.flaw(head)
 	}
+	if no != nil {
+		return smtp.Reply{}, no
+	}
+	envelope := tx.envelope
+	envelope.Origin.Host = s.hostname(s.client.peer().address)
+	at := time.Now()
+	return s.commit(tx, draft, queue.Acceptance{At: at, Envelope: envelope, Trace: s.traceField(envelope, draft.ID(), at),
+		MessageID: head.messageID, Lifetime: s.server.options.Lifetime}, size)
+}
+
+// flaw is what is wrong with content that was read to its end.
+func (s *session) flaw(head *header) *refusal {
+	no := s.client.flaw()
 	if no == nil {
 		no = s.circles(head)
 	}
-	if no != nil {
-		return accepted{}, no
-	}
+	return no
+}
+
+// traceField is our Received field.
+func (s *session) traceField(envelope queue.Envelope, id queue.ID, at time.Time) []byte {
 	p := s.client.peer()
-	envelope := tx.envelope
-	envelope.Origin.Host = s.hostname(p.address)
-	at := time.Now()
-	m := accepted{id: draft.ID(), size: size, Acceptance: queue.Acceptance{At: at, Envelope: envelope,
-		MessageID: head.messageID, Lifetime: s.server.options.Lifetime}}
-	m.Trace = trace{hello: p.hello, host: envelope.Origin.Host, address: p.address, by: s.server.options.Hostname,
-		extended: p.extended, utf8: envelope.Params.SMTPUTF8, tls: p.tls, cipher: p.cipher, id: m.id, rcpt: forwardPaths(envelope), at: at}.field()
+	return trace{hello: p.hello, host: envelope.Origin.Host, address: p.address, by: s.server.options.Hostname,
+		extended: p.extended, utf8: envelope.Params.SMTPUTF8, tls: p.tls, cipher: p.cipher, id: id, rcpt: forwardPaths(envelope), at: at}.field()
+}
+
+// commit makes the message ours. What a primary said to a sender's session that
+// was broken off stands with each recipient.
+func (s *session) commit(tx *transaction, draft queue.Draft, a queue.Acceptance, size int64) (smtp.Reply, *refusal) {
+	if failed := tx.passage.failed; failed != nil {
+		a.Envelope.Origin.Reason = reasonPassFailed
+		for i := range a.Envelope.Recipients {
+			a.Envelope.Recipients[i].Last = *failed
+		}
+	}
 	failpoint.Hit(failpoint.InboundReceived)
-	if err := draft.Commit(s.ctx, m.Acceptance); err != nil {
-		return accepted{}, s.refusalOf(err, size)
+	if err := draft.Commit(s.ctx, a); err != nil {
+		return smtp.Reply{}, s.refusalOf(err, size)
 	}
 	failpoint.Hit(failpoint.InboundCommitted)
-	return m, nil
+	s.server.counts.accept()
+	s.server.options.Log.Info("message.accepted", append([]any{"id", draft.ID(), "size", size,
+		"message_id", smtp.Printable(a.MessageID)}, describe(a.Envelope)...)...)
+	return smtp.NewReply(250, smtp.StatusOK, "queued as %s", draft.ID()), nil
 }
 
 // circles refuses a message that comes back to us, or goes round elsewhere (RFC 5321 6.3).
@@ -115,31 +134,54 @@ func (s *session) circles(head *header) *refusal {
 // the last time, before the store is asked again whether there is room.
 const stride = 1 << 20
 
+// sink takes content as it comes; size is how much there is with the piece. A
+// refusal that is full ends the reading.
+type sink interface {
+	take(piece []byte, size int64) (no *refusal, full bool)
+}
+
+// custody takes content into a draft.
+type custody struct {
+	*session
+	tx    *transaction
+	draft queue.Draft
+	asked int64 // size that the store was asked about; below 0 before the first time
+}
+
+// take asks from time to time whether there is room: others may have come since RCPT.
+func (c *custody) take(piece []byte, size int64) (no *refusal, full bool) {
+	if len(piece) > 0 && (c.asked < 0 || size > c.asked+stride) {
+		c.asked = max(size, c.tx.size)
+		if no := c.room(c.tx.envelope.Upstream, c.asked); no != nil {
+			return no, true
+		}
+	}
+	if _, err := c.draft.Write(piece); err != nil {
+		return c.refusalOf(err, size), false
+	}
+	return nil, false
+}
+
 // spool copies the content. After the first thing that is wrong it only reads,
 // unless there is no room.
-func (s *session) spool(tx *transaction, draft queue.Draft, r io.Reader, head *header) (size int64, no *refusal) {
+func (s *session) spool(to sink, r io.Reader, head *header) (size int64, no *refusal) {
+	head.by = s.server.options.Hostname
 	buffer := s.server.buffers.Get().(*[]byte)
 	defer s.server.buffers.Put(buffer)
-	asked := int64(-1)
+	full := false
 	for {
 		n, err := r.Read(*buffer)
 		size += int64(n)
 		failpoint.Hit(failpoint.InboundContent)
 		piece := (*buffer)[:n]
-		if no == nil && n > 0 && (asked < 0 || size > asked+stride) { // others may have come since RCPT
-			asked = max(size, tx.size)
-			if no := s.room(tx.envelope.Upstream, asked); no != nil {
-				return size, no
-			}
-		}
 		switch {
 		case no != nil:
 		case size > s.server.options.Limits.MessageSize:
 			no = tooBig()
 		default:
 			head.scan(piece)
-			if _, err := draft.Write(piece); err != nil {
-				no = s.refusalOf(err, size)
+			if no, full = to.take(piece, size); full {
+				return size, no
 			}
 		}
 		if errors.Is(err, io.EOF) {

@@ -82,8 +82,8 @@ func (g *guard) turnAway(raw net.Conn, address netip.Addr, reason string) {
 const turnAwayTime = 5 * time.Second
 
 // drain tells every connection to end at its next command, and cuts after
-// limit what is left. The caller waits for the engine.
-func (g *guard) drain(ctx context.Context, limit time.Duration) {
+// limit what is left, beginning with cut. The caller waits for the engine.
+func (g *guard) drain(ctx context.Context, limit time.Duration, cut func()) {
 	g.mu.Lock()
 	g.draining = true
 	for c := range g.conns {
@@ -98,6 +98,7 @@ func (g *guard) drain(ctx context.Context, limit time.Duration) {
 		case <-ctx.Done():
 			return
 		}
+		cut()
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		for c := range g.conns {

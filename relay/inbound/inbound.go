@@ -1,7 +1,8 @@
 // Package inbound accepts mail: it is the SMTP server that senders talk to.
 //
 // Guarantee: 250 to the end of the data is answered only after Draft.Commit
-// returned nil. Whatever nobody foresaw is 451, and the sender comes again.
+// returned nil, or after the primary itself said 250 to a message that was passed
+// to it. Whatever nobody foresaw is 451, and the sender comes again.
 //
 // Three layers share a connection, and each knows only its own affair:
 //
@@ -26,6 +27,8 @@
 // What is logged, by event. Text from outside is escaped before it is logged.
 //
 //	message.accepted         id first: a message is ours
+//	message.passed           the primary has it, and the client is told what it said
+//	message.unnoted          the primary has it, and the ledger could not be written
 //	message.refused          content that was refused at its end, or could not be stored
 //	session.refused          one line for each session in which something was refused, with the reasons
 //	session.panic            a fault of ours ended one session
@@ -45,7 +48,12 @@ import "github.com/mxkeep/mxkeep/relay/smtp"
 const (
 	reasonRelayDenied  = "relay_denied"
 	reasonUnknown      = "unknown_recipient"
+	reasonNotKnown     = "recipient_not_known"
 	reasonPrimaryUp    = "primary_up"
+	reasonPass         = "pass"             // handed to the primary while the sender waits
+	reasonPassFailed   = "pass_failed"      // the primary failed meanwhile
+	reasonBusy         = "upstream_busy"    // as many sessions as are allowed are in use
+	reasonPrimary      = "primary_declined" // the primary refused in a sender's session
 	reasonReturning    = "returning_sender"
 	reasonDegraded     = "upstream_degraded"
 	reasonDown         = "upstream_down"

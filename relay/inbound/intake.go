@@ -12,7 +12,11 @@ import (
 // begin starts the clock of content.
 func (c *conn) begin() {
 	c.since, c.received = time.Now(), 0
+	c.excused.Store(0)
 }
+
+// excuse makes the content's clock stand still for d. Anyone may call it.
+func (c *conn) excuse(d time.Duration) { c.excused.Add(int64(d)) }
 
 // clear begins a new message.
 func (c *conn) clear() { c.content = framing{} }
@@ -87,7 +91,7 @@ func (c *conn) readData(p []byte) (int, error) {
 // comes too slowly on the whole.
 func (c *conn) allow() {
 	limits := &c.guard.server.options.Limits
-	slowest := c.since.Add(c.timeouts().Idle + time.Duration(float64(c.received)/float64(limits.Rate)*float64(time.Second)))
+	slowest := c.since.Add(c.timeouts().Idle + time.Duration(c.excused.Load()) + time.Duration(float64(c.received)/float64(limits.Rate)*float64(time.Second)))
 	at := c.until(c.timeouts().Idle)
 	if slowest.Before(at) {
 		at = slowest

@@ -11,6 +11,7 @@ import (
 
 	"github.com/mxkeep/mxkeep/health"
 	"github.com/mxkeep/mxkeep/queue"
+	"github.com/mxkeep/mxkeep/relay/outbound"
 	"github.com/mxkeep/mxkeep/relay/smtp"
 )
 
@@ -19,12 +20,14 @@ type Store interface {
 	Create(ctx context.Context) (queue.Draft, error)
 	Room(ctx context.Context, upstream string, size int64) error
 	Stats(ctx context.Context) (queue.Stats, error)
+	Note(ctx context.Context, e queue.Entry) error
 }
 
 // Options say how to accept mail. Fields that are zero get a default, where one is named.
 type Options struct {
 	Hostname string            // ours, for the greeting and for Received
 	Domains  map[string]string // relay domain, as a lower-case A-label, to the name of its upstream
+	Rules    map[string]Rule   // of relay domains; the zero Rule for those that are missing
 	Hints    map[string]string // upstream to the host that deferred senders are told to use; may be nil
 	Store    Store
 
@@ -32,8 +35,11 @@ type Options struct {
 	State func(upstream string) health.State
 	// Observe gets a signal when a sender that was deferred keeps coming back; may be nil.
 	Observe func(health.Signal)
-	// Known reports whether a recipient of a relay domain exists; nil: everybody does.
-	Known func(domain string, path smtp.Path) bool
+	// Recipients says who exists in the relay domains, as far as it is known; nil: everybody.
+	Recipients Recipients
+	// Primaries are the upstreams that mail is passed to while its sender waits. Each
+	// whose domain has a Rule that passes must be there.
+	Primaries map[string]*outbound.Upstream
 	// ReverseDNS finds the confirmed name of an address, "" if there is none; may be nil.
 	ReverseDNS func(ctx context.Context, address netip.Addr) string
 
@@ -97,6 +103,9 @@ func (o *Options) complete() error {
 		}
 		if upstream == "" {
 			return fmt.Errorf("domain %s has no upstream", domain)
+		}
+		if o.Rules[domain].passes(health.Up) && o.Primaries[upstream] == nil {
+			return fmt.Errorf("domain %s: there is no way to pass mail to %s", domain, upstream)
 		}
 	}
 	if o.Store == nil || o.State == nil {

@@ -48,7 +48,7 @@ func newReturning(rule Returning) *returning {
 // visit counts a visit and reports whether the sender is believed. Visits in
 // quick succession are one.
 func (r *returning) visit(address netip.Addr, reversePath, recipient string, now time.Time) bool {
-	who := visitor{network(address, 24, 64), maphash.String(r.seed, reversePath+"\x00"+recipient)}
+	who := r.visitor(address, reversePath, recipient)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.forget(now)
@@ -64,6 +64,24 @@ func (r *returning) visit(address netip.Addr, reversePath, recipient string, now
 		v.last = now
 	}
 	return v.returns >= r.rule.Times && v.last.Sub(v.first) >= r.rule.Over
+}
+
+// peek says how often a sender has come back, and over what time, without
+// counting the look as a visit; known is false if it never came.
+func (r *returning) peek(address netip.Addr, reversePath, recipient string, now time.Time) (returns int, over time.Duration, known bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.forget(now)
+	e, known := r.of[r.visitor(address, reversePath, recipient)]
+	if !known {
+		return 0, 0, false
+	}
+	v := e.Value.(*visits)
+	return v.returns, v.last.Sub(v.first), true
+}
+
+func (r *returning) visitor(address netip.Addr, reversePath, recipient string) visitor {
+	return visitor{network(address, 24, 64), maphash.String(r.seed, reversePath+"\x00"+recipient)}
 }
 
 // forget drops who was not seen for long, and makes room for one.

@@ -318,6 +318,7 @@ func withTLS(t testing.TB) func(*Options) {
 type broken struct {
 	*queuetest.Memory
 	create, write, commit error
+	note                  error
 	after                 int // writes that go well
 	panics                bool
 }
@@ -331,6 +332,13 @@ func (b *broken) Create(ctx context.Context) (queue.Draft, error) {
 	}
 	d, err := b.Memory.Create(ctx)
 	return &brokenDraft{d, b}, err
+}
+
+func (b *broken) Note(ctx context.Context, e queue.Entry) error {
+	if b.note != nil {
+		return b.note
+	}
+	return b.Memory.Note(ctx, e)
 }
 
 type brokenDraft struct {

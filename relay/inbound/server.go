@@ -40,7 +40,9 @@ func (p Pause) Active(now time.Time) bool { return now.Before(p.Until) }
 // Stats is what the front door does.
 type Stats struct {
 	Sessions int               // open now
-	Accepted int64             // messages since the start
+	Accepted int64             // messages taken into custody since the start
+	Passed   int64             // messages handed to a primary since the start
+	Unnoted  int64             // of them, without their ledger line
 	Refused  map[string]int64  // since the start, by reason
 	Refusing string            // why nothing can be stored now, "" if it can
 	Full     map[string]string // which limit leaves no room for mail for an upstream, by upstream
@@ -51,6 +53,8 @@ type Stats struct {
 type counts struct {
 	mu       sync.Mutex
 	accepted int64
+	passed   int64
+	unnoted  int64
 	refused  map[string]int64
 }
 
@@ -64,6 +68,18 @@ func (c *counts) accept() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.accepted++
+}
+
+func (c *counts) pass() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.passed++
+}
+
+func (c *counts) unnote() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.unnoted++
 }
 
 const contentBuffer = 32 << 10
@@ -93,7 +109,9 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	g := newGuard(s, l)
 	base, cancel := context.WithCancel(context.WithoutCancel(ctx)) // content that is coming may still be committed
 	defer cancel()
-	e := newEngine(base, s)
+	passing, cut := context.WithCancel(base)
+	defer cut()
+	e := newEngine(base, passing, s)
 	ended := make(chan error, 1)
 	go func() { ended <- e.serve(g) }()
 
@@ -108,7 +126,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	l.Close() // nothing can be done about its error
 	<-ended
 	drained, done := context.WithCancel(context.Background())
-	g.drain(drained, s.options.Timeouts.Drain)
+	g.drain(drained, s.options.Timeouts.Drain, cut)
 	e.wait()
 	done()
 	g.turned.Wait()
@@ -161,7 +179,8 @@ func (s *Server) pause() Pause {
 func (s *Server) Stats() Stats {
 	st := Stats{Sessions: s.door.sessions(), Paused: s.pause()}
 	s.counts.mu.Lock()
-	st.Accepted, st.Refused = s.counts.accepted, maps.Clone(s.counts.refused)
+	st.Accepted, st.Passed, st.Unnoted = s.counts.accepted, s.counts.passed, s.counts.unnoted
+	st.Refused = maps.Clone(s.counts.refused)
 	s.counts.mu.Unlock()
 	if err := s.storeFailure(); err != nil {
 		st.Refusing = "the store failed: " + err.Error()

@@ -14,6 +14,7 @@ import (
 	"github.com/mxkeep/mxkeep/health"
 	"github.com/mxkeep/mxkeep/queue"
 	"github.com/mxkeep/mxkeep/queue/queuetest"
+	"github.com/mxkeep/mxkeep/relay/recipients"
 	"github.com/mxkeep/mxkeep/relay/smtp"
 )
 
@@ -89,12 +90,12 @@ func TestStoreFailures(t *testing.T) {
 func TestPanicEndsOneSession(t *testing.T) {
 	bad := true
 	r := newRig(t, func(o *Options) {
-		o.Known = func(_ string, path smtp.Path) bool {
+		o.Recipients = who(func(_ string, path smtp.Path, _ recipients.Primary) recipients.Answer {
 			if path.Local == "panic" && bad {
 				panic("\x1b a fault")
 			}
-			return true
-		}
+			return recipients.Answer{Verdict: recipients.Known}
+		})
 	})
 	other := r.dial("192.0.2.2").hello()
 	w := r.dial("192.0.2.1").hello()
@@ -259,11 +260,17 @@ func TestFallback(t *testing.T) {
 func TestAccepted(t *testing.T) {
 	r := newRig(t, func(o *Options) {
 		o.ReverseDNS = func(ctx context.Context, a netip.Addr) string { return "mail.far.example" }
-		o.Known = func(domain string, path smtp.Path) bool { return path.Local == "a" }
+		o.Recipients = who(func(domain string, path smtp.Path, primary recipients.Primary) recipients.Answer {
+			if domain != "d.example" || primary != recipients.Down {
+				t.Errorf("asked for %s while it is %d", domain, primary)
+			}
+			return somebody(path.Local)
+		})
 	})
 	w := r.dial("192.0.2.1").hello()
 	w.ask("MAIL FROM:<s@far.example>", "250")
 	w.ask("RCPT TO:<b@d.example>", "550 5.1.1")
+	w.ask("RCPT TO:<c@d.example>", "451 4.4.3")
 	w.ask("RCPT TO:<a@d.example>", "250")
 	w.ask("DATA", "354")
 	w.say(note + ".\r\n")
@@ -339,6 +346,7 @@ func TestOptions(t *testing.T) {
 		"a U-label":               func(o *Options) { o.Domains = map[string]string{"bücher.example": "exo"} },
 		"a domain for nobody":     func(o *Options) { o.Domains = map[string]string{"d.example": ""} },
 		"no store":                func(o *Options) { o.Store = nil },
+		"no way to pass":          func(o *Options) { o.Rules = map[string]Rule{"d.example": {Role: Front}} },
 		"no state":                func(o *Options) { o.State = nil },
 		"what is no domain name ": func(o *Options) { o.Domains = map[string]string{"-": "exo"} },
 	} {

@@ -22,6 +22,10 @@ type client interface {
 	flaw() *refusal
 	// clear begins a new message.
 	clear()
+	// next is the verb of the command that the client has sent already, "" if there is none.
+	next() string
+	// excuse gives the client more time for its content: it had to wait for us.
+	excuse(time.Duration)
 	drained() bool
 	// refuse counts a refusal.
 	refuse(reason string)
@@ -44,6 +48,7 @@ type session struct {
 	server   *Server
 	client   client
 	ctx      context.Context // of the server: until every session has ended
+	cut      context.Context // until sessions are cut: for what may take long at the primary
 	tx       atomic.Pointer[transaction]
 	refusals int // refused recipients
 	host     string
@@ -53,6 +58,8 @@ type session struct {
 // transaction is a message that is being received.
 type transaction struct {
 	envelope queue.Envelope
+	upstream string // that the passage is with
+	passage  passage
 	size     int64 // as the client has announced it; 0 if it did not
 }
 
@@ -103,14 +110,22 @@ func (s *session) closed(size int64) *refusal {
 	case s.client.drained():
 		return shuttingDown(s.server.options.Hostname)
 	case s.server.pause() != Pause{}:
-		return refuse(reasonPaused, 451, smtp.StatusNotAccepting, "no mail is taken for now, try again later")
+		return paused()
 	case s.server.storeFailure() != nil:
 		return storeFailed()
 	}
+	if s.server.mayPass() { // the recipients say whether it has to be kept
+		return nil
+	}
+	return s.keepable("", size)
+}
+
+// keepable refuses a message for which neither disk nor limits leave room.
+func (s *session) keepable(upstream string, size int64) *refusal {
 	if no := s.server.space.room(s.ctx, size); no != nil {
 		return no
 	}
-	return s.room("", size)
+	return s.room(upstream, size)
 }
 
 // rcpt adds a recipient.
@@ -140,10 +155,10 @@ func (s *session) recipient(tx *transaction, path smtp.Path, to queue.Recipient)
 	}
 	to.ForwardPath = path.String()
 	envelope := &tx.envelope
-	reason, upstream, no := s.admit(envelope.ReversePath, path)
+	a, upstream := s.admit(envelope.ReversePath, path)
 	switch {
-	case no != nil:
-		return no
+	case a.no != nil:
+		return a.no
 	case envelope.Upstream != "" && envelope.Upstream != upstream: // a transaction has one upstream
 		return refuse(reasonUpstream, 452, smtp.StatusTooManyRcpt, "this recipient needs a transaction of its own")
 	case len(envelope.Recipients) >= s.server.options.Limits.Recipients: // RFC 5321 4.5.3.1.10: 452, not 552
@@ -152,11 +167,18 @@ func (s *session) recipient(tx *transaction, path smtp.Path, to queue.Recipient)
 	if no := s.unkept(tx, upstream); no != nil {
 		return no
 	}
-	if no := s.room(upstream, tx.size); no != nil {
+	if tx.passed() || a.pass && tx.undecided() {
+		return s.admitPassed(tx, upstream, path, to, a.later)
+	}
+	if a.later {
+		return notKnown()
+	}
+	if no := s.keepable(upstream, tx.size); no != nil {
 		return no
 	}
-	if envelope.Upstream == "" {
-		envelope.Upstream, envelope.Origin.Reason = upstream, reason
+	if tx.undecided() {
+		tx.passage.drop() // the primary has refused those before
+		envelope.Upstream, envelope.Origin.Reason = upstream, a.reason
 	}
 	envelope.Recipients = append(envelope.Recipients, to)
 	failpoint.Hit(failpoint.InboundRcpt)
@@ -164,22 +186,19 @@ func (s *session) recipient(tx *transaction, path smtp.Path, to queue.Recipient)
 }
 
 // admit asks the admission policy about a recipient.
-func (s *session) admit(reversePath string, path smtp.Path) (reason, upstream string, no *refusal) {
-	o := &s.server.options
+func (s *session) admit(reversePath string, path smtp.Path) (a admitted, upstream string) {
 	domain, _ := smtp.ASCIIDomain(path.Domain) // "" is no domain of ours
-	upstream, relayed := o.Domains[domain]
-	a := asked{relayed: relayed, known: relayed && (o.Known == nil || o.Known(domain, path))}
-	if a.known {
-		a.state, a.hint = o.State(upstream), o.Hints[upstream]
+	q, upstream := s.server.look(domain)
+	if q.relayed {
+		q.learn(s.server.ask(s.ctx, domain, path, q))
 	}
-	if a.known && a.state == health.Up {
-		a.returning = s.server.returning.visit(s.client.peer().address, reversePath, strings.ToLower(path.String()), time.Now())
+	if q.known && q.state == health.Up && q.rule.defers() {
+		q.returning = s.server.returning.visit(s.client.peer().address, reversePath, strings.ToLower(path.String()), time.Now())
 	}
-	reason, no = admit(a)
-	if reason == reasonReturning {
+	if a = admit(q); a.reason == reasonReturning {
 		s.returned(upstream, domain)
 	}
-	return reason, upstream, no
+	return a, upstream
 }
 
 // returned tells health about a sender that cannot reach the primary.
@@ -218,8 +237,16 @@ func (s *session) hostname(address netip.Addr) string {
 
 // reset drops the transaction.
 func (s *session) reset() {
-	s.tx.Store(nil)
+	s.leave()
 	s.client.clear()
+}
+
+// leave drops the transaction when the session may not be used any more. What
+// is passed on is ended by who reads the content, if that has begun.
+func (s *session) leave() {
+	if tx := s.tx.Swap(nil); tx != nil {
+		tx.passage.drop()
+	}
 }
 
 // printable reports whether a parameter may be stored.
@@ -229,6 +256,10 @@ func printable(s string) bool {
 
 func shuttingDown(hostname string) *refusal {
 	return refuse(reasonDraining, 421, smtp.StatusNotAccepting, hostname+" is shutting down")
+}
+
+func paused() *refusal {
+	return refuse(reasonPaused, 451, smtp.StatusNotAccepting, "no mail is taken for now, try again later")
 }
 
 func tooBig() *refusal {

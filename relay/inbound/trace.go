@@ -15,12 +15,12 @@ type trace struct {
 	hello    string // as the client said it
 	host     string // by reverse DNS; "" if unknown
 	address  netip.Addr
-	by       string // our name
-	extended bool   // EHLO
-	utf8     bool   // SMTPUTF8
-	tls      string // version; "" is plaintext
-	cipher   string // its name in the registry
-	id       queue.ID
+	by       string   // our name
+	extended bool     // EHLO
+	utf8     bool     // SMTPUTF8
+	tls      string   // version; "" is plaintext
+	cipher   string   // its name in the registry
+	id       queue.ID // "" if there was no room for a draft
 	rcpt     []string // forward-paths
 	at       time.Time
 }
@@ -32,7 +32,10 @@ type trace struct {
 func (t trace) field() []byte {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Received: from %s (%s %s)\r\n", hostWord(t.hello, true), hostWord(t.host, false), addressWord(t.address))
-	fmt.Fprintf(&b, "\tby %s (mxkeep) with %s id %s", t.by, t.protocol(), t.id)
+	fmt.Fprintf(&b, "\tby %s (mxkeep) with %s", t.by, t.protocol())
+	if t.id != "" {
+		fmt.Fprintf(&b, " id %s", t.id)
+	}
 	clauses := ""
 	if len(t.rcpt) == 1 && t.writable(t.rcpt[0]) {
 		clauses = " for <" + t.rcpt[0] + ">"

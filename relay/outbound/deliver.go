@@ -49,6 +49,11 @@ type member struct {
 // waited for; its deadline bounds everything.
 func (u *Upstream) Deliver(ctx context.Context, m queue.Message, open func() (io.ReadCloser, error)) Report {
 	d := &delivery{upstream: u, message: m, open: open, report: Report{Results: map[int]queue.Result{}}}
+	if !u.slots.deliver(ctx) {
+		d.giveUp(hop{}, answer{phase: health.PhaseConnect, command: "connect", ours: true})
+		return d.report
+	}
+	defer u.slots.delivered()
 	defer d.leave() // also in a panic, of open for example
 	work := d.plan()
 	for len(work) > 0 && d.report.Content == nil && !d.unreachable {
@@ -123,6 +128,7 @@ func (d *delivery) transact(ctx context.Context, members []member) (together, ap
 	for i, m := range members {
 		a := outcome.ends[i]
 		v := a.verdict()
+		d.upstream.hear(m.path, a)
 		switch {
 		case a.phase == health.PhaseFinal && len(members) > 1 && mayBeOfOne(v):
 			apart = append(apart, []member{m})
@@ -165,8 +171,8 @@ func (d *delivery) run(ctx context.Context, members []member) (outcome, hop, boo
 			d.session, fresh = s, true
 		}
 		s := d.session
-		if lacking := s.lacks(d.message, d.utf8); lacking != "" {
-			d.refuse(indexes(members), queue.ScopeMessage, lacking)
+		if lacking := s.lacks(d.message, d.utf8); lacking.Code != 0 {
+			d.refuse(indexes(members), queue.ScopeMessage, lacking.Text())
 			return outcome{}, hop{}, false
 		}
 		o := s.run(ctx, d.transaction(s, members))

@@ -48,26 +48,32 @@ func parseExtensions(lines []string) extensions {
 }
 
 // lacks says which promise to the sender could not be kept if the message were
-// sent, or "".
-func (e extensions) lacks(m queue.Message, utf8 bool) string {
+// sent, as the sender may be told. Code is 0 if there is none.
+func (e extensions) lacks(m queue.Message, utf8 bool) smtp.Reply {
 	switch {
-	case utf8 && !e.utf8:
-		return "the message needs SMTPUTF8, which the primary does not offer"
-	case m.Envelope.Params.Body == "8BITMIME" && !e.eightBit:
-		return "the message needs 8BITMIME, which the primary does not offer"
+	case utf8 && !e.utf8: // RFC 6531 3.2
+		return smtp.NewReply(550, smtp.StatusNeedsSMTPUTF8, "the message needs SMTPUTF8, which the primary does not offer")
+	case m.Envelope.Params.Body == "8BITMIME" && !e.eightBit: // RFC 6152 3
+		return smtp.NewReply(554, statusNotConverted, "the message needs 8BITMIME, which the primary does not offer")
 	case m.Envelope.Params.RequireTLS && !e.requireTLS:
-		return "the message needs REQUIRETLS, which the primary does not offer"
-	case e.limit > 0 && m.Size > e.limit:
-		return fmt.Sprintf("the message has %d bytes, the primary takes %d", m.Size, e.limit)
+		return smtp.NewReply(550, statusNeedsTLS, "the message needs REQUIRETLS, which the primary does not offer")
+	case e.limit > 0 && m.Size > e.limit: // RFC 1870 6.1
+		return smtp.NewReply(552, smtp.StatusTooBig, "the message has %d bytes, the primary takes %d", m.Size, e.limit)
 	}
-	return ""
+	return smtp.Reply{}
 }
+
+// Statuses of what a primary lacks.
+var (
+	statusNotConverted = smtp.EnhancedStatus{5, 6, 3}
+	statusNeedsTLS     = smtp.EnhancedStatus{5, 7, 30} // RFC 8689 5
+)
 
 // mailLine writes the MAIL command with what the primary offers to understand.
 func (e extensions) mailLine(path smtp.Path, m queue.Message, utf8 bool) string {
 	p := m.Envelope.Params
 	line := "MAIL FROM:<" + path.String() + ">"
-	if e.size {
+	if e.size && m.Size > 0 {
 		line += fmt.Sprintf(" SIZE=%d", m.Size)
 	}
 	if e.eightBit && (p.Body == "8BITMIME" || p.Body == "7BIT") {

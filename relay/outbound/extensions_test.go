@@ -56,12 +56,12 @@ func TestLacks(t *testing.T) {
 		{"REQUIRETLS", queue.Params{RequireTLS: true}, 1, false, extensions{}, "REQUIRETLS"},
 		{"size", queue.Params{}, 101, false, full, "101 bytes"},
 	} {
-		got := test.offer.lacks(queue.Message{Envelope: queue.Envelope{Params: test.params}, Size: test.size}, test.utf8)
+		got := test.offer.lacks(queue.Message{Envelope: queue.Envelope{Params: test.params}, Size: test.size}, test.utf8).Text()
 		if (got == "") != (test.want == "") || !strings.Contains(got, test.want) {
 			t.Errorf("%s: %q, want %q", test.name, got, test.want)
 		}
 	}
-	if got := (&session{extensions: full}).lacks(queue.Message{Envelope: queue.Envelope{Params: queue.Params{RequireTLS: true}}}, false); !strings.Contains(got, "not verified") {
+	if got := (&session{extensions: full}).lacks(queue.Message{Envelope: queue.Envelope{Params: queue.Params{RequireTLS: true}}}, false).Text(); !strings.Contains(got, "not verified") {
 		t.Errorf("REQUIRETLS without a verified name: %q", got)
 	}
 }

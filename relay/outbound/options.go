@@ -35,6 +35,7 @@ type Options struct {
 	Private []netip.Prefix
 
 	Timeouts    Timeouts
+	Connections int           // sessions in use at once, of deliveries and of passages; default 20
 	MaxMessages int           // transactions on one connection; default 100
 	MaxAge      time.Duration // of a connection; default 15 minutes
 	MaxIdle     time.Duration // that a connection waits for its next message; default 20 seconds
@@ -46,6 +47,9 @@ type Options struct {
 	// Offers is told at the beginning of each session whether the primary keeps
 	// REQUIRETLS: it offers that, and its name is verified. Called concurrently; may be nil.
 	Offers func(requireTLS bool)
+	// Hear gets what the primary says about who exists, in deliveries and probes.
+	// It is called concurrently, and must be quick; may be nil.
+	Hear func(Heard)
 
 	Resolver Resolver
 	// Dial opens a connection to "ip:port"; default a net.Dialer that uses SourceAddress.
@@ -124,6 +128,7 @@ func (o *Options) complete() error {
 		return fmt.Errorf("upstream %s: %d recipients in a transaction, want at most %d", o.Name, o.Recipients, maxRecipients)
 	}
 	setDefault(&o.Port, defaultPort)
+	setDefault(&o.Connections, defaultConnections)
 	setDefault(&o.MaxMessages, defaultPerConn)
 	setDefault(&o.MaxAge, defaultMaxAge)
 	setDefault(&o.MaxIdle, defaultMaxIdle)

@@ -59,6 +59,7 @@ func (u *Upstream) probeAll(ctx context.Context, hops []hop, recipient smtp.Path
 			began := time.Now()
 			at, a := u.probe(ctx, h, recipient, sayFrom)
 			signals[i] = u.evidence(health.SourceProbe, at, a, time.Since(began))
+			u.hear(recipient, a)
 		})
 	}
 	running.Wait()

@@ -13,6 +13,7 @@ import (
 	"github.com/mxkeep/mxkeep/health"
 	"github.com/mxkeep/mxkeep/queue"
 	"github.com/mxkeep/mxkeep/relay/reply"
+	"github.com/mxkeep/mxkeep/relay/smtp"
 )
 
 // hop is one address to try, and what is known of the session with it.
@@ -194,10 +195,11 @@ func (s *session) stopped(ctx context.Context) error {
 	return err
 }
 
-// lacks says which promise to the sender could not be kept on this session, or "".
-func (s *session) lacks(m queue.Message, utf8 bool) string {
+// lacks says which promise to the sender could not be kept on this session, as
+// it may be told. Code is 0 if there is none.
+func (s *session) lacks(m queue.Message, utf8 bool) smtp.Reply {
 	if m.Envelope.Params.RequireTLS && !s.verified { // RFC 8689 4.2.1
-		return "the message needs REQUIRETLS, and the primary's certificate is not verified"
+		return smtp.NewReply(550, statusNeedsTLS, "the message needs REQUIRETLS, and the primary's certificate is not verified")
 	}
 	return s.extensions.lacks(m, utf8)
 }

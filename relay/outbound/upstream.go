@@ -14,6 +14,7 @@ type Upstream struct {
 	hosts   []host
 	turn    atomic.Uint32 // deliveries that had to dial: which address of a host is first
 	round   atomic.Uint64 // of probes
+	slots   slots
 
 	mu     sync.Mutex
 	idle   []*session // the one used last is last
@@ -26,7 +27,7 @@ func NewUpstream(o Options) (*Upstream, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
-	u := &Upstream{options: o}
+	u := &Upstream{options: o, slots: slots{most: o.Connections}}
 	for _, text := range o.Hosts {
 		h, err := parseHost(text, o.Port)
 		if err != nil {
@@ -69,6 +70,24 @@ func (u *Upstream) give(s *session) {
 	s.idle = time.AfterFunc(u.options.MaxIdle, func() { u.expire(s) })
 	u.idle = append(u.idle, s)
 	u.mu.Unlock()
+}
+
+// giveLater is give for a caller that must not wait for a QUIT.
+func (u *Upstream) giveLater(s *session) {
+	u.mu.Lock()
+	worn := !u.closed && s.worn(time.Now())
+	if worn {
+		u.ending.Add(1)
+	}
+	u.mu.Unlock()
+	if !worn {
+		u.give(s)
+		return
+	}
+	go func() {
+		defer u.ending.Done()
+		s.quit()
+	}()
 }
 
 // expire ends a session that has waited too long. Its timer has fired, so take

@@ -1,32 +1,22 @@
-// Package recipients knows who exists in the domains that mail is kept for.
-//
-// A List is a file with one address on a line. Empty lines and what stands
-// behind a # are skipped. It is read again when it changes; one that cannot be
-// read any more, or has a wrong line or none at all, changes nothing: refusing
-// everybody because of a broken file would be worse than an old list.
 package recipients
 
 import (
-	"bufio"
 	"bytes"
-	"errors"
-	"fmt"
-	"io"
 	"log/slog"
 	"os"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/mxkeep/mxkeep/relay/smtp"
 )
 
-const (
-	lookEvery = time.Second // at the file, for a change
-	maxWrong  = 10          // wrong lines that are reported
-)
+const lookEvery = time.Second // at the file, for a change
 
-// List is the addresses of a file. Its methods may be called concurrently.
+// List is the addresses of a file, one on a line or the CSV of an export. Empty
+// lines and what stands behind a # are skipped. It is read again when it
+// changes; one that cannot be read any more, or has a wrong line or none at all,
+// changes nothing: refusing everybody because of a broken file would be worse
+// than an old list. Its methods may be called concurrently.
 type List struct {
 	path string
 	log  *slog.Logger
@@ -36,6 +26,8 @@ type List struct {
 	loaded stamp // of the file when it was read last, well or not
 	seen   stamp // at the last look
 	looked time.Time
+	at     time.Time // of what is known: when the file was changed
+	broken error     // why the file as it is now was not taken; nil if it was
 }
 
 // stamp tells one state of a file from another.
@@ -57,7 +49,7 @@ func Load(path string, log *slog.Logger) (*List, error) {
 	if l.known, err = read(path); err != nil {
 		return nil, err
 	}
-	l.seen = l.loaded
+	l.seen, l.at = l.loaded, l.loaded.modified
 	return l, nil
 }
 
@@ -65,18 +57,52 @@ func Load(path string, log *slog.Logger) (*List, error) {
 // the domain as in the DNS and in the local part as in Exchange. The postmaster
 // is always known (RFC 5321 4.5.1).
 func (l *List) Knows(p smtp.Path) bool {
-	if strings.EqualFold(p.Local, "postmaster") {
+	if isPostmaster(p) {
 		return true
 	}
 	key, err := keyOf(p)
-	if err != nil {
-		return false
-	}
+	return err == nil && l.has(key, time.Now())
+}
+
+// has reports whether a key is in the list.
+func (l *List) has(key string, now time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.look(time.Now())
+	l.look(now)
 	_, known := l.known[key]
 	return known
+}
+
+// when is when the file was changed that the list is from.
+func (l *List) when(now time.Time) time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.look(now)
+	return l.at
+}
+
+// shown is why the last change of the file was not taken, and how many
+// addresses of a domain there are.
+func (l *List) shown(domain string, now time.Time) (count int, broken error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.look(now)
+	for key := range l.known {
+		if domainOf(key) == domain {
+			count++
+		}
+	}
+	return count, l.broken
+}
+
+// reload reads the file now, whether it has changed or not.
+func (l *List) reload(now time.Time) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	current, _ := stampOf(l.path) // if it is gone, reading it says so
+	l.looked, l.seen = now, current
+	l.read(current)
+	return l.broken
 }
 
 // Len is how many addresses there are.
@@ -101,13 +127,17 @@ func (l *List) look(now time.Time) {
 	if current == l.loaded || !settled {
 		return
 	}
+	l.read(current)
+}
+
+func (l *List) read(current stamp) {
 	l.loaded = current
 	known, err := read(l.path)
-	if err != nil {
+	if l.broken = err; err != nil {
 		l.log.Warn("recipients.kept", "file", l.path, "addresses", len(l.known), "error", err)
 		return
 	}
-	l.known = known
+	l.known, l.at = known, current.modified
 	l.log.Info("recipients.loaded", "file", l.path, "addresses", len(l.known))
 }
 
@@ -126,66 +156,4 @@ func read(path string) (map[string]struct{}, error) {
 		return nil, err
 	}
 	return parse(path, bytes.NewReader(text))
-}
-
-// parse reads a list; name is that of the file, for errors.
-func parse(name string, r io.Reader) (map[string]struct{}, error) {
-	known := map[string]struct{}{}
-	var wrong []error
-	lines := bufio.NewScanner(r)
-	number := 0
-	for lines.Scan() && len(wrong) < maxWrong {
-		number++
-		line := lines.Bytes()
-		if number == 1 {
-			if bytes.HasPrefix(line, []byte("\xff\xfe")) || bytes.HasPrefix(line, []byte("\xfe\xff")) {
-				return nil, fmt.Errorf("%s: the file is UTF-16; save it as UTF-8", name)
-			}
-			line = bytes.TrimPrefix(line, []byte("\xef\xbb\xbf")) // Windows begins UTF-8 so
-		}
-		text := address(string(line))
-		if text == "" {
-			continue
-		}
-		path, err := smtp.ParsePath(text)
-		if err == nil && path.Domain == "" {
-			err = fmt.Errorf("%w: no domain: %.80q", smtp.ErrPath, text)
-		}
-		var key string
-		if err == nil {
-			key, err = keyOf(path)
-		}
-		if err != nil {
-			wrong = append(wrong, fmt.Errorf("%s:%d: %w", name, number, err))
-			continue
-		}
-		known[key] = struct{}{}
-	}
-	if err := lines.Err(); err != nil {
-		wrong = append(wrong, fmt.Errorf("%s:%d: %w", name, number+1, err))
-	}
-	if len(wrong) == 0 && len(known) == 0 {
-		return nil, fmt.Errorf("%s: there is no address in it", name)
-	}
-	return known, errors.Join(wrong...)
-}
-
-// address takes comment and spaces from a line. A # within an address is part
-// of it: a comment begins the line, or has a space before it.
-func address(line string) string {
-	for i := 0; i < len(line) && !strings.HasPrefix(line, `"`); i++ {
-		if line[i] == '#' && (i == 0 || line[i-1] == ' ' || line[i-1] == '\t') {
-			line = line[:i]
-		}
-	}
-	return strings.TrimSpace(line)
-}
-
-// keyOf is what is compared.
-func keyOf(p smtp.Path) (string, error) {
-	domain, err := smtp.ASCIIDomain(p.Domain)
-	if err != nil {
-		return "", err
-	}
-	return strings.ToLower(p.Local) + "@" + domain, nil
 }

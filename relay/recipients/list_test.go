@@ -81,8 +81,7 @@ func TestWrongFiles(t *testing.T) {
 		"lines":        {"a@corp.example\nnobody\n@corp.example\nb@corp.example c@corp.example\n<d@corp.example>\npostmaster\n", []string{"list:2: ", "list:3: ", "list:4: ", "list:5: ", "list:6: "}},
 		"empty":        {"", []string{"list: there is no address in it"}},
 		"comments":     {"# nobody yet\n", []string{"list: there is no address in it"}},
-		"UTF-16":       {"\xff\xfea\x00@\x00", []string{"UTF-16; save it as UTF-8"}},
-		"UTF-16 BE":    {"\xfe\xff\x00a", []string{"UTF-16; save it as UTF-8"}},
+		"UTF-16":       {"\xff\xfea\x00@\x00\n", []string{"UTF-16, and cut off within a letter"}},
 		"long line":    {"a@corp.example\n" + strings.Repeat("x", 70000), []string{"list:2: ", "too long"}},
 		"not too many": {many.String(), []string{"list:10: "}},
 	} {

@@ -81,6 +81,7 @@ var (
 	StatusFull             = EnhancedStatus{4, 3, 1}
 	StatusTooBig           = EnhancedStatus{5, 3, 4}
 	StatusTimeout          = EnhancedStatus{4, 4, 2}
+	StatusNoDirectory      = EnhancedStatus{4, 4, 3} // nobody can say now who exists
 	StatusLoop             = EnhancedStatus{5, 4, 6}
 	StatusTooManyRcpt      = EnhancedStatus{4, 5, 3}
 	StatusSequence         = EnhancedStatus{5, 5, 1}

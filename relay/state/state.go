@@ -35,16 +35,16 @@ type File struct {
 }
 
 // Open opens the file, or begins one. If it is damaged it is renamed to
-// path.damaged-<time>, which is logged, and a fresh one is begun. ErrInUse if
+// path.damaged-<time>, which log is told, and a fresh one is begun. ErrInUse if
 // another process has it open; other errors are those of the file system.
-func Open(path string) (*File, error) {
+func Open(path string, log *slog.Logger) (*File, error) {
 	db, err := open(path, lockTimeout)
 	if errors.Is(err, errDamaged) {
 		aside := path + ".damaged-" + time.Now().UTC().Format("20060102T150405.000000000")
 		if err := os.Rename(path, aside); err != nil {
 			return nil, err
 		}
-		slog.Warn("state.damaged", "file", path, "aside", aside, "error", err)
+		log.Warn("state.damaged", "file", path, "aside", aside, "error", err)
 		db, err = open(path, lockTimeout)
 	}
 	if err != nil {

@@ -3,6 +3,7 @@ package state
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,9 +17,11 @@ type answer struct {
 	At    time.Time
 }
 
+func silent() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
 func mustOpen(t *testing.T, path string) *File {
 	t.Helper()
-	f, err := Open(path)
+	f, err := Open(path, silent())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +95,7 @@ func TestDelete(t *testing.T) {
 }
 
 func TestErrorsNameOwnerAndKey(t *testing.T) {
-	f, err := Open(filepath.Join(t.TempDir(), "state.db"))
+	f, err := Open(filepath.Join(t.TempDir(), "state.db"), silent())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,7 +150,7 @@ func TestConcurrentUse(t *testing.T) {
 func filled(t *testing.T) (path string) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "state.db")
-	f, err := Open(path)
+	f, err := Open(path, silent())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -210,6 +213,22 @@ func fill(bytes []byte, value byte) {
 	}
 }
 
+// TestSetAsideIsLogged tells the logger that was given, and no other.
+func TestSetAsideIsLogged(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state.db")
+	if err := os.WriteFile(path, []byte(strings.Repeat("text", 10_000)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var log strings.Builder
+	f, err := Open(path, slog.New(slog.NewTextHandler(&log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil || !strings.Contains(log.String(), "msg=state.damaged file="+path) {
+		t.Errorf("%q, %v", log.String(), err)
+	}
+}
+
 func TestFileInUseIsNotDamaged(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state.db")
 	mustOpen(t, path)
@@ -223,10 +242,10 @@ func TestFileInUseIsNotDamaged(t *testing.T) {
 
 func TestOpenReportsTheFileSystem(t *testing.T) {
 	dir := t.TempDir()
-	if _, err := Open(filepath.Join(dir, "missing", "state.db")); !errors.Is(err, os.ErrNotExist) {
+	if _, err := Open(filepath.Join(dir, "missing", "state.db"), silent()); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("no folder: %v", err)
 	}
-	if _, err := Open(dir); err == nil || errors.Is(err, errDamaged) {
+	if _, err := Open(dir, silent()); err == nil || errors.Is(err, errDamaged) {
 		t.Errorf("a folder: %v", err)
 	}
 	if n := aside(t, dir); n != 0 {

@@ -2,7 +2,10 @@ package admintest
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"time"
 
 	"github.com/mxkeep/mxkeep/queue"
 	"github.com/mxkeep/mxkeep/relay/admin"
@@ -16,10 +19,28 @@ type Files struct {
 	Sum      queue.Checked
 	Brought  queue.Salvage // what a salvage answers
 	Salvaged []string      // what was salvaged, and by whom
-	Fail     error         // of everything
+	Exported string        // what an export answers
+	Bounds   [2]time.Time  // of the last export
+	Is       queue.Identity
+	Copied   []queue.Copy
+	Compacts queue.Compaction // what a compaction answers
+	Fail     error            // of everything
 }
 
 var _ admin.Files = (*Files)(nil)
+
+// Identity is Is.
+func (f *Files) Identity() queue.Identity { return f.Is }
+
+// Copies lists Copied.
+func (f *Files) Copies() []queue.Copy { return f.Copied }
+
+// Compact answers with Compacts.
+func (f *Files) Compact(_ context.Context, dry bool) (queue.Compaction, error) {
+	did := f.Compacts
+	did.DryRun = dry
+	return did, f.Fail
+}
 
 // Files lists Used.
 func (f *Files) Files(context.Context) ([]queue.File, error) { return f.Used, f.Fail }
@@ -28,13 +49,16 @@ func (f *Files) Files(context.Context) ([]queue.File, error) { return f.Used, f.
 func (f *Files) Aside(context.Context) ([]queue.Aside, error) { return f.Damaged, f.Fail }
 
 // Audit finds Findings.
-func (f *Files) Audit(_ context.Context, found func(queue.Finding) error) (queue.Checked, error) {
+func (f *Files) Audit(_ context.Context, head string, found func(queue.Finding) error) (queue.Checked, error) {
 	for _, one := range f.Findings {
 		if err := found(one); err != nil {
 			return f.Sum, err
 		}
 	}
-	return f.Sum, f.Fail
+	sum := f.Sum
+	sum.Chain.Found = head != "" && head == sum.Chain.Head
+	sum.Chain.FoundAt = sum.Chain.Last
+	return sum, f.Fail
 }
 
 func (f *Files) find(name string) (int, error) {
@@ -62,13 +86,23 @@ func (f *Files) Salvage(_ context.Context, name, actor string, dry bool) (queue.
 	return did, nil
 }
 
+// ExportLedger writes Exported.
+func (f *Files) ExportLedger(_ context.Context, since, until time.Time, w io.Writer) error {
+	f.Bounds = [2]time.Time{since, until}
+	_, err := io.WriteString(w, f.Exported)
+	return errors.Join(err, f.Fail)
+}
+
 // AcceptLoss closes one of Damaged.
-func (f *Files) AcceptLoss(_ context.Context, name, actor, reason string) (queue.Aside, error) {
+func (f *Files) AcceptLoss(_ context.Context, name, actor, reason string, dry bool) (queue.Aside, error) {
 	i, err := f.find(name)
 	if err != nil {
 		return queue.Aside{}, err
 	}
 	given := f.Damaged[i]
+	if dry {
+		return given, nil
+	}
 	given.Closed, given.Reason = given.At, actor+": "+reason
 	f.Damaged[i] = given
 	return given, nil

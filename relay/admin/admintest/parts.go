@@ -82,9 +82,11 @@ func (u *Upstream) Part(name string, domains ...string) admin.Upstream {
 // Inbound accepts what the test says. Its fields may be set while nobody asks,
 // or within Set.
 type Inbound struct {
-	mu    sync.Mutex
-	Stats admin.InboundStats
-	Fail  error // of Pause and Resume
+	mu      sync.Mutex
+	Stats   admin.InboundStats
+	Given   admin.Explanation
+	Fail    error                // of Pause, Resume and Explain
+	Explain admin.ExplainRequest // the last one
 }
 
 // Set changes fields while others look at them.
@@ -108,5 +110,11 @@ func (i *Inbound) Part() admin.Inbound {
 		Stats:  func() admin.InboundStats { i.mu.Lock(); defer i.mu.Unlock(); return i.Stats },
 		Pause:  pause,
 		Resume: func() error { return pause(admin.Pause{}) },
+		Explain: func(r admin.ExplainRequest) (admin.Explanation, error) {
+			i.mu.Lock()
+			defer i.mu.Unlock()
+			i.Explain = r
+			return i.Given, i.Fail
+		},
 	}
 }

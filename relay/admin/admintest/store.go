@@ -18,6 +18,7 @@ type Store struct {
 	OnList    func(nth int) error // before the nth message, from 0, and at the end
 	OnMessage func(queue.ID) error
 	OnAmend   func(queue.Amendment) error
+	OnAdopt   func(queue.Adoption) error
 	OnNote    func(queue.Entry) error
 	OnContent func(queue.ID) error
 	OnLedger  func(nth int) error // as OnList
@@ -90,6 +91,14 @@ func (s *Store) Amend(ctx context.Context, a queue.Amendment) error {
 		return err
 	}
 	return s.Memory.Amend(ctx, a)
+}
+
+// Adopt brings in one.
+func (s *Store) Adopt(ctx context.Context, a queue.Adoption, content io.Reader) (queue.ID, error) {
+	if err := ask(s.OnAdopt, a); err != nil {
+		return "", err
+	}
+	return s.Memory.Adopt(ctx, a, content)
 }
 
 // Note adds a ledger line.
