@@ -37,7 +37,7 @@ func (g *guard) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		address := addressOf(raw.RemoteAddr())
-		if reason := g.server.door.enter(address); reason != "" {
+		if reason := g.server.enter(address); reason != "" {
 			g.turnAway(raw, address, reason)
 			continue
 		}
@@ -63,7 +63,7 @@ func (g *guard) forget(c *conn) {
 	g.mu.Lock()
 	delete(g.conns, c)
 	g.mu.Unlock()
-	g.server.door.leave(c.address)
+	g.server.leave(c.address)
 }
 
 // turnAway says 421 without making the listener wait.
@@ -113,35 +113,54 @@ type door struct {
 
 	mu      sync.Mutex
 	inside  int
-	of      map[netip.Prefix]int
-	refused int // since told
+	of      map[netip.Prefix]int // by address
+	near    map[netip.Prefix]int // by network
+	refused int                  // since told
 	told    time.Time
 }
 
-// enter lets an address in, or says why not.
-func (d *door) enter(address netip.Addr) (reason string) {
-	from := network(address, 32, 64)
+// prefixes are those that a connection is counted under: that of its address, and
+// that of its network.
+func prefixes(address netip.Addr) (one, many netip.Prefix) {
+	return network(address, 32, 64), network(address, 24, 48)
+}
+
+// enter lets an address in, or says why not. Of one that is trusted only the
+// total counts.
+func (d *door) enter(address netip.Addr, trusted bool) (reason string) {
+	one, many := prefixes(address)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	switch {
 	case d.inside >= d.limits.Sessions:
-		reason = reasonConnections
-	case d.of[from] >= d.limits.SessionsPerAddress:
-		reason = reasonPerAddress
+		return reasonConnections
+	case trusted:
+	case d.of[one] >= d.limits.SessionsPerAddress:
+		return reasonPerAddress
+	case d.near[many] >= d.limits.SessionsPerNetwork:
+		return reasonPerNetwork
 	default:
-		d.inside++
-		d.of[from]++
+		d.of[one]++
+		d.near[many]++
 	}
-	return reason
+	d.inside++
+	return ""
 }
 
-func (d *door) leave(address netip.Addr) {
-	from := network(address, 32, 64)
+// leave has to be told what enter was told.
+func (d *door) leave(address netip.Addr, trusted bool) {
+	one, many := prefixes(address)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.inside--
-	if d.of[from]--; d.of[from] == 0 {
-		delete(d.of, from)
+	if trusted {
+		return
+	}
+	if d.of[one]--; d.of[one] == 0 {
+		delete(d.of, one)
+	}
+	if d.near[many]--; d.near[many] == 0 {
+		delete(d.near, many)
 	}
 }
 

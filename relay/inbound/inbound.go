@@ -87,6 +87,9 @@ const (
 	reasonStore        = "store_failed"
 	reasonConnections  = "too_many_connections"
 	reasonPerAddress   = "too_many_connections_of_address"
+	reasonPerNetwork   = "too_many_connections_of_network"
+	reasonOwnHello     = "own_hello"
+	reasonTarpit       = "tarpit" // a refusal that had to be waited for
 	reasonPanic        = "panic"
 	reasonNotSupported = "not_supported"
 )

@@ -41,6 +41,10 @@ func (c *conn) readChunk(p []byte) (int, error) {
 	c.content.scan(p[:n])
 	c.chunk -= int64(n)
 	c.received += int64(n)
+	c.unbilled += int64(n)
+	if c.chunk == 0 {
+		c.bill()
+	}
 	if err != nil {
 		return n, c.lost(err)
 	}
@@ -80,7 +84,9 @@ func (c *conn) readData(p []byte) (int, error) {
 	piece, _ := c.in.Peek(min(c.in.Buffered(), len(p))) // what is buffered can be had
 	n, given, end := c.content.unstuff(p, piece)
 	c.received += int64(n)
+	c.unbilled += int64(n)
 	if end {
+		c.bill()
 		c.data, c.pending = false, []byte(".\r\n")
 	}
 	c.in.Discard(n)

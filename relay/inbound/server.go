@@ -16,6 +16,7 @@ import (
 type Server struct {
 	options   Options
 	door      door
+	meter     *meter
 	space     space
 	capacity  *capacity
 	returning *returning
@@ -91,7 +92,8 @@ func New(o Options) (*Server, error) {
 	}
 	return &Server{
 		options:   o,
-		door:      door{limits: o.Limits, of: map[netip.Prefix]int{}},
+		door:      door{limits: o.Limits, of: map[netip.Prefix]int{}, near: map[netip.Prefix]int{}},
+		meter:     newMeter(o.Rates),
 		space:     space{store: o.Store, min: o.MinFree},
 		capacity:  newCapacity(&o),
 		returning: newReturning(o.Returning),

@@ -1,6 +1,7 @@
 package inbound
 
 import (
+	"cmp"
 	"context"
 	"net/netip"
 	"strings"
@@ -93,6 +94,9 @@ func (s *session) mail(path string, params mailParams) *refusal {
 	case params.size > s.server.options.Limits.MessageSize:
 		return tooBig()
 	}
+	if no := cmp.Or(s.overdrawn(), s.spend(useMessage)); no != nil {
+		return no
+	}
 	s.client.clear()
 	s.tx.Store(&transaction{envelope: queue.Envelope{ReversePath: reversePath.String(), Params: params.Params,
 		Origin: origin(s.client.peer())}, size: params.size})
@@ -132,9 +136,7 @@ func (s *session) rcpt(path smtp.Path, to queue.Recipient) *refusal {
 	}
 	no := s.recipient(tx, path, to)
 	if no != nil && no.reply.Permanent() {
-		if s.refusals++; s.refusals > s.server.options.Limits.Refusals {
-			return refuse(reasonRefusals, 421, smtp.StatusTooManyConns, "too many refused recipients")
-		}
+		return s.badRecipient(no)
 	}
 	return no
 }
@@ -145,6 +147,9 @@ func (s *session) recipient(tx *transaction, path smtp.Path, to queue.Recipient)
 	}
 	if len(to.ORcpt) > maxORcpt || !printable(to.ORcpt) {
 		return refuse(reasonParameter, 501, smtp.StatusBadArguments, "bad ORCPT")
+	}
+	if no := s.spend(useRecipient); no != nil {
+		return no
 	}
 	to.ForwardPath = path.String()
 	envelope := &tx.envelope
