@@ -52,6 +52,7 @@ type Inbound struct {
 	Limits           Limits
 	Timeouts         InboundTimeouts
 	Rates            Rates
+	Proxies          []netip.Prefix // whose connections begin with a header of the PROXY protocol
 	Trusted          []netip.Prefix // for whose clients neither Rates nor the limits of an address count
 	Returning        Returning
 }

@@ -76,6 +76,7 @@ func (i *Inbound) fields() []field {
 			section("per_address", i.Rates.PerAddress.fields()...),
 			section("per_network", i.Rates.PerNetwork.fields()...),
 			section("all", i.Rates.All.fields()...)),
+		networks("proxies", &i.Proxies),
 		networks("trusted", &i.Trusted),
 		section("returning",
 			number("times", &i.Returning.Times, 1, 1000),

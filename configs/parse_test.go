@@ -184,6 +184,7 @@ func TestWrongValues(t *testing.T) {
 		"inbound: {rates: {per_network: {bytes: 5}}}\n":        `4:40 inbound.rates.per_network.bytes: want a size with its unit`,
 		"inbound: {rates: {all: {messages: many}}}\n":          `4:35 inbound.rates.all.messages: want a whole number`,
 		"inbound: {rates: {all: {burst: 1}}}\n":                `4:25 inbound.rates.all.burst: there is no such key`,
+		"inbound: {proxies: [10.0.0.1/8]}\n":                   `4:21 inbound.proxies[0]: an address within a network; Write 10.0.0.0/8`,
 		"inbound: {trusted: [10.0.0.1]}\n":                     `4:21 inbound.trusted[0]: want a network`,
 		"inbound: {timeouts: {idle: 5}}\n":                     `4:28 inbound.timeouts.idle: want a time with its unit, not "5"; 90s, 5m or 5d`,
 		"inbound: {timeouts: {idle: -5s}}\n":                   `4:28 inbound.timeouts.idle: want a time`,

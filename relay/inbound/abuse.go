@@ -12,23 +12,48 @@ import (
 // trusts reports whether limits do not count for a client. Those of the whole
 // server do: the number of sessions, and all that a single session is bound to.
 func (s *Server) trusts(address netip.Addr) bool {
-	address = address.WithZone("")
-	return slices.ContainsFunc(s.options.Trusted, func(p netip.Prefix) bool { return p.Contains(address) })
+	return within(address, s.options.Trusted)
 }
 
-// enter lets a connection in, or says why not. One that was let in has to leave.
-func (s *Server) enter(address netip.Addr) (reason string) {
-	trusted := s.trusts(address)
-	if reason = s.door.enter(address, trusted); reason != "" || trusted {
+// proxied reports whether connections from an address begin with a header of the PROXY protocol.
+func (s *Server) proxied(address netip.Addr) bool { return within(address, s.options.Proxies) }
+
+func within(address netip.Addr, networks []netip.Prefix) bool {
+	address = address.WithZone("")
+	return slices.ContainsFunc(networks, func(p netip.Prefix) bool { return p.Contains(address) })
+}
+
+// enter lets a connection in, or says why not. One that is exempt counts in the
+// total only: its client is trusted, or is a proxy that has yet to say for whom
+// it comes.
+func (s *Server) enter(address netip.Addr) (exempt bool, reason string) {
+	if reason = s.door.enter(); reason != "" {
+		return false, reason
+	}
+	if s.trusts(address) || s.proxied(address) {
+		return true, ""
+	}
+	if reason = s.place(address); reason != "" {
+		s.door.leave(address, true)
+	}
+	return false, reason
+}
+
+// place counts a connection for its client, or says why not.
+func (s *Server) place(address netip.Addr) (reason string) {
+	if reason = s.meter.over(address, useConnection, time.Now()); reason != "" {
 		return reason
 	}
-	if reason = s.meter.take(address, useConnection, time.Now()); reason != "" {
-		s.door.leave(address, trusted)
+	if reason = s.door.place(address); reason == "" {
+		s.meter.add(address, useConnection, 1, time.Now())
 	}
 	return reason
 }
 
-func (s *Server) leave(address netip.Addr) { s.door.leave(address, s.trusts(address)) }
+// crowded is what a connection is told that does not come in.
+func crowded(reason string) *refusal {
+	return refuse(reason, 421, smtp.StatusTooManyConns, "too many connections, try again later")
+}
 
 // spend uses one of a client's share; not nil if it has none left for now.
 func (s *session) spend(u use) *refusal {

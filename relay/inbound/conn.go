@@ -34,6 +34,7 @@ type conn struct {
 	raw     net.Conn
 	guard   *guard
 	address netip.Addr
+	exempt  bool // only the total of sessions counts it
 	began   time.Time
 
 	stream   net.Conn      // raw, or TLS on it

@@ -11,6 +11,11 @@ import (
 // greet waits as long as a client has to keep silent (RFC 5321 3.1). Those who
 // do not are programs that never read a reply.
 func (c *conn) greet() error {
+	if c.guard.server.proxied(c.address) {
+		if err := c.unwrap(); err != nil {
+			return err
+		}
+	}
 	silence := c.timeouts().Greeting
 	if silence <= 0 {
 		return nil

@@ -46,6 +46,7 @@ type Options struct {
 	TLS       *tls.Config // for STARTTLS, which is not offered if it is nil
 	Limits    Limits
 	Rates     Rates
+	Proxies   []netip.Prefix // whose connections begin with a header of the PROXY protocol; may be nil
 	Trusted   []netip.Prefix // networks for whose clients neither Rates nor the limits of an address count; may be nil
 	Timeouts  Timeouts
 	Returning Returning
