@@ -53,6 +53,7 @@ type Inbound struct {
 	Timeouts         InboundTimeouts
 	Rates            Rates
 	Proxies          []netip.Prefix // whose connections begin with a header of the PROXY protocol
+	Lists            Lists
 	Trusted          []netip.Prefix // for whose clients neither Rates nor the limits of an address count
 	Returning        Returning
 }
@@ -98,6 +99,19 @@ type InboundTimeouts struct {
 	ReverseDNS time.Duration
 	Drain      time.Duration
 }
+
+// Lists are DNS lists that are asked about clients.
+type Lists struct {
+	Block, Allow []string // zones
+	Action       string   // ListDefer or ListReject
+	Timeout      time.Duration
+}
+
+// What becomes of the mail of clients that are listed.
+const (
+	ListDefer  = "defer"
+	ListReject = "reject"
+)
 
 // Rates bound what clients use in a minute.
 type Rates struct{ PerAddress, PerNetwork, All Rate }
@@ -301,6 +315,7 @@ func Default() Config {
 				Session: time.Hour, Tarpit: time.Second, Write: time.Minute, ReverseDNS: 5 * time.Second, Drain: 30 * time.Second},
 			Rates: Rates{PerAddress: Rate{Connections: 600, BadCommands: 200, BadRecipients: 200},
 				PerNetwork: Rate{Connections: 3000, BadCommands: 1000, BadRecipients: 1000}},
+			Lists:     Lists{Action: ListDefer, Timeout: 3 * time.Second},
 			Returning: Returning{Times: 2, Over: 5 * time.Minute},
 		},
 		Queue: Queue{

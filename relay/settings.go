@@ -91,6 +91,9 @@ func inboundOptions(c configs.Config, log *slog.Logger) inbound.Options {
 		Rates: inbound.Rates{PerAddress: inbound.Rate(c.Inbound.Rates.PerAddress), PerNetwork: inbound.Rate(c.Inbound.Rates.PerNetwork),
 			All: inbound.Rate(c.Inbound.Rates.All)},
 		Lifetime: c.Queue.Lifetime, MinFree: c.Inbound.MinFree, Log: log}
+	if o.Lists = (inbound.Lists{Block: c.Inbound.Lists.Block, Allow: c.Inbound.Lists.Allow, Timeout: c.Inbound.Lists.Timeout}); c.Inbound.Lists.Action == configs.ListReject {
+		o.Lists.Action = inbound.RejectListed
+	}
 	for _, d := range c.Domains {
 		o.Domains[d.Name], o.Rules[d.Name] = d.Upstream, rule(c.AdmissionOf(d))
 	}

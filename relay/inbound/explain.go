@@ -46,6 +46,7 @@ var whys = map[string]string{
 	reasonDegraded:    "The upstream is in doubt: the mail is kept here and delivered at once, if that can be done.",
 	reasonDown:        "The upstream is down: the mail is kept here until it is back.",
 	reasonRecovering:  "The upstream is coming back: the mail is kept here until its turn has come.",
+	reasonListed:      "A DNS list has the client, and no list that allows it.",
 	reasonPaused:      "A person has paused the intake.",
 	reasonStore:       "The store has failed: nothing can be kept.",
 	reasonSpace:       "The disk has too little room left.",
@@ -77,7 +78,7 @@ func (s *Server) Explain(q Question) (Explanation, error) {
 	}
 	e.factsOf(a, q, answer)
 	a.returning = e.sender(s, a, q, path)
-	e.decide(s, a)
+	e.decide(s, a, q.Client)
 	return e, nil
 }
 
@@ -146,13 +147,16 @@ func (e *Explanation) sender(s *Server, a asked, q Question, path smtp.Path) boo
 }
 
 // decide asks as a session would: first whether anything can be taken at all.
-func (e *Explanation) decide(s *Server, a asked) {
+func (e *Explanation) decide(s *Server, a asked, client netip.Addr) {
 	decision := admit(a)
 	no := s.obstacle(e.Upstream, decision, a.state)
 	if no == nil {
 		no = decision.no
 	} else {
 		e.fact("intake", "%s", no.reply.Text())
+	}
+	if no == nil {
+		no = e.listed(s, client)
 	}
 	switch {
 	case no == nil && decision.pass:

@@ -90,6 +90,7 @@ const (
 	reasonPerAddress   = "too_many_connections_of_address"
 	reasonPerNetwork   = "too_many_connections_of_network"
 	reasonProxy        = "bad_proxy_header"
+	reasonListed       = "dns_listed"
 	reasonOwnHello     = "own_hello"
 	reasonTarpit       = "tarpit" // a refusal that had to be waited for
 	reasonPanic        = "panic"

@@ -47,6 +47,7 @@ type Options struct {
 	Limits    Limits
 	Rates     Rates
 	Proxies   []netip.Prefix // whose connections begin with a header of the PROXY protocol; may be nil
+	Lists     Lists
 	Trusted   []netip.Prefix // networks for whose clients neither Rates nor the limits of an address count; may be nil
 	Timeouts  Timeouts
 	Returning Returning
@@ -119,6 +120,10 @@ func (o *Options) complete() error {
 		o.TLS = o.TLS.Clone()
 		o.TLS.MinVersion = max(o.TLS.MinVersion, tls.VersionTLS12)
 	}
+	if len(o.Lists.Block)+len(o.Lists.Allow) > 0 && o.Lists.Ask == nil {
+		return errors.New("there is nobody to ask for DNS lists")
+	}
+	setDefault(&o.Lists.Timeout, 3*time.Second)
 	setDefault(&o.Lifetime, 5*24*time.Hour)
 	setDefault(&o.Returning.Times, 2)
 	setDefault(&o.Returning.Over, 5*time.Minute)

@@ -50,7 +50,8 @@ type session struct {
 	ctx      context.Context // of the server: until every session has ended
 	cut      context.Context // until sessions are cut: for what may take long at the primary
 	tx       atomic.Pointer[transaction]
-	refusals int // refused recipients
+	refusals int      // refused recipients
+	listed   *listing // what DNS lists say of the client; nil: they were not asked
 	host     string
 	resolved bool
 }
@@ -161,6 +162,9 @@ func (s *session) recipient(tx *transaction, path smtp.Path, to queue.Recipient)
 		return refuse(reasonUpstream, 452, smtp.StatusTooManyRcpt, "this recipient needs a transaction of its own")
 	case len(envelope.Recipients) >= s.server.options.Limits.Recipients: // RFC 5321 4.5.3.1.10: 452, not 552
 		return refuse(reasonRecipients, 452, smtp.StatusTooManyRcpt, "too many recipients")
+	}
+	if no := s.unwanted(); no != nil {
+		return no
 	}
 	if tx.passed() || a.pass && tx.undecided() {
 		return s.admitPassed(tx, upstream, path, to, a.later)
