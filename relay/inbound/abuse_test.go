@@ -245,6 +245,39 @@ func TestOwnName(t *testing.T) {
 	}
 }
 
+// TestSlowSender: content that trickles is cut, however little it pauses; one that
+// only pauses is another thing.
+func TestSlowSender(t *testing.T) {
+	for _, way := range []string{"DATA", "BDAT"} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t, nil)
+			defer r.finish()
+			w := r.dial("192.0.2.1").hello().envelope()
+			if way == "DATA" {
+				w.ask("DATA", "354")
+			} else {
+				w.say("BDAT 1000000 LAST\r\n")
+			}
+			begun := time.Now()
+			for r.refusedFor(reasonSlow) == 0 && time.Since(begun) < 10*time.Minute {
+				w.say("x")
+				time.Sleep(time.Second)
+			}
+			w.want("gone")
+			if took := time.Since(begun); took < 3*time.Minute || took > 4*time.Minute {
+				t.Errorf("%s: it took %v", way, took)
+			}
+			fast := r.dial("192.0.2.1").hello().envelope()
+			fast.ask("DATA", "354")
+			fast.say(large)
+			fast.want("gone")
+			if got := r.server.Stats().Refused; got[reasonSlow] != 1 || got[reasonTimeout] != 1 {
+				t.Errorf("%s: %v", way, got)
+			}
+		})
+	}
+}
+
 // TestCutContentIsCounted: content that did not come whole was content, too.
 func TestCutContentIsCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -58,6 +58,7 @@ type conn struct {
 	since    time.Time    // content began
 	received int64        // octets of it
 	excused  atomic.Int64 // time in which the client had to wait for us, in nanoseconds
+	slow     bool         // content may not take as long as a pause may
 	unbilled int64        // octets of content that do not count yet
 	flaws    int          // command lines that we refused
 	fault    error        // of the last read; nothing is read after it

@@ -91,6 +91,7 @@ const (
 	reasonPerNetwork   = "too_many_connections_of_network"
 	reasonProxy        = "bad_proxy_header"
 	reasonListed       = "dns_listed"
+	reasonSlow         = "slow_sender"
 	reasonOwnHello     = "own_hello"
 	reasonTarpit       = "tarpit" // a refusal that had to be waited for
 	reasonPanic        = "panic"

@@ -99,7 +99,7 @@ func (c *conn) allow() {
 	limits := &c.guard.server.options.Limits
 	slowest := c.since.Add(c.timeouts().Idle + time.Duration(c.excused.Load()) + time.Duration(float64(c.received)/float64(limits.Rate)*float64(time.Second)))
 	at := c.until(c.timeouts().Idle)
-	if slowest.Before(at) {
+	if c.slow = slowest.Before(at); c.slow {
 		at = slowest
 	}
 	c.raw.SetReadDeadline(at)
@@ -118,7 +118,11 @@ func (c *conn) until(d time.Duration) time.Time {
 // that no reply of the engine says anything about the message.
 func (c *conn) lost(err error) error {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		c.refuse(reasonTimeout)
+		if c.slow {
+			c.refuse(reasonSlow)
+		} else {
+			c.refuse(reasonTimeout)
+		}
 	}
 	c.raw.Close()
 	return c.fail(err)
