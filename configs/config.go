@@ -54,6 +54,7 @@ type Inbound struct {
 	Rates            Rates
 	Proxies          []netip.Prefix // whose connections begin with a header of the PROXY protocol
 	Lists            Lists
+	Greylist         Greylist
 	Trusted          []netip.Prefix // for whose clients neither Rates nor the limits of an address count
 	Returning        Returning
 }
@@ -112,6 +113,12 @@ const (
 	ListDefer  = "defer"
 	ListReject = "reject"
 )
+
+// Greylist makes senders that were never seen come twice before mail of theirs is held.
+type Greylist struct {
+	Delay time.Duration // 0: nobody has to
+	Keep  time.Duration // since its last mail, that a sender is known
+}
 
 // Rates bound what clients use in a minute.
 type Rates struct{ PerAddress, PerNetwork, All Rate }
@@ -315,6 +322,7 @@ func Default() Config {
 				Session: time.Hour, Tarpit: time.Second, Write: time.Minute, ReverseDNS: 5 * time.Second, Drain: 30 * time.Second},
 			Rates: Rates{PerAddress: Rate{Connections: 600, BadCommands: 200, BadRecipients: 200},
 				PerNetwork: Rate{Connections: 3000, BadCommands: 1000, BadRecipients: 1000}},
+			Greylist:  Greylist{Keep: 30 * day},
 			Lists:     Lists{Action: ListDefer, Timeout: 3 * time.Second},
 			Returning: Returning{Times: 2, Over: 5 * time.Minute},
 		},

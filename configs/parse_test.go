@@ -188,6 +188,8 @@ func TestWrongValues(t *testing.T) {
 		"inbound: {dns_lists: {allow: [a b.example]}}\n":       `4:31 inbound.dns_lists.allow[0]: "a b.example" is not a domain name`,
 		"inbound: {dns_lists: {action: drop}}\n":               `4:31 inbound.dns_lists.action: "drop" is not one of defer, reject`,
 		"inbound: {dns_lists: {timeout: 0s}}\n":                `4:32 inbound.dns_lists.timeout: 0s is out of range`,
+		"inbound: {greylist: {delay: 2h}}\n":                   `4:29 inbound.greylist.delay: 2h is out of range; Take 0s to 1h`,
+		"inbound: {greylist: {keep: 1s}}\n":                    `4:28 inbound.greylist.keep: 1s is out of range; Take 1h to 365d`,
 		"inbound: {proxies: [10.0.0.1/8]}\n":                   `4:21 inbound.proxies[0]: an address within a network; Write 10.0.0.0/8`,
 		"inbound: {trusted: [10.0.0.1]}\n":                     `4:21 inbound.trusted[0]: want a network`,
 		"inbound: {timeouts: {idle: 5}}\n":                     `4:28 inbound.timeouts.idle: want a time with its unit, not "5"; 90s, 5m or 5d`,

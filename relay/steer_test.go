@@ -384,11 +384,12 @@ func TestGuarding(t *testing.T) {
 	c.Inbound.Rates = configs.Rates{PerAddress: configs.Rate{Messages: 1}, PerNetwork: configs.Rate{Bytes: 2}, All: configs.Rate{BadRecipients: 3}}
 	c.Inbound.Trusted, c.Inbound.Proxies = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, []netip.Prefix{netip.MustParsePrefix("10.0.0.0/24")}
 	c.Inbound.Lists = configs.Lists{Block: []string{"block.example"}, Allow: []string{"allow.example"}, Action: configs.ListReject, Timeout: time.Second}
+	c.Inbound.Greylist = configs.Greylist{Delay: 1, Keep: 2}
 	o := inboundOptions(c, nil)
 	want := inbound.Options{Rates: inbound.Rates{PerAddress: inbound.Rate{Messages: 1}, PerNetwork: inbound.Rate{Bytes: 2}, All: inbound.Rate{BadRecipients: 3}},
-		Trusted: c.Inbound.Trusted, Proxies: c.Inbound.Proxies,
+		Trusted: c.Inbound.Trusted, Proxies: c.Inbound.Proxies, Greylist: inbound.Greylist{Delay: 1, Keep: 2},
 		Lists: inbound.Lists{Block: c.Inbound.Lists.Block, Allow: c.Inbound.Lists.Allow, Action: inbound.RejectListed, Timeout: time.Second}}
-	got := inbound.Options{Rates: o.Rates, Trusted: o.Trusted, Proxies: o.Proxies, Lists: o.Lists}
+	got := inbound.Options{Rates: o.Rates, Trusted: o.Trusted, Proxies: o.Proxies, Greylist: o.Greylist, Lists: o.Lists}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, want %+v", got, want)
 	}

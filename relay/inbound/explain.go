@@ -47,6 +47,7 @@ var whys = map[string]string{
 	reasonDown:        "The upstream is down: the mail is kept here until it is back.",
 	reasonRecovering:  "The upstream is coming back: the mail is kept here until its turn has come.",
 	reasonListed:      "A DNS list has the client, and no list that allows it.",
+	reasonGreylisted:  "Mail is held for the upstream, and this sender has not been seen: it has to come again.",
 	reasonPaused:      "A person has paused the intake.",
 	reasonStore:       "The store has failed: nothing can be kept.",
 	reasonSpace:       "The disk has too little room left.",
@@ -78,7 +79,7 @@ func (s *Server) Explain(q Question) (Explanation, error) {
 	}
 	e.factsOf(a, q, answer)
 	a.returning = e.sender(s, a, q, path)
-	e.decide(s, a, q.Client)
+	e.decide(s, a, q)
 	return e, nil
 }
 
@@ -147,7 +148,7 @@ func (e *Explanation) sender(s *Server, a asked, q Question, path smtp.Path) boo
 }
 
 // decide asks as a session would: first whether anything can be taken at all.
-func (e *Explanation) decide(s *Server, a asked, client netip.Addr) {
+func (e *Explanation) decide(s *Server, a asked, q Question) {
 	decision := admit(a)
 	no := s.obstacle(e.Upstream, decision, a.state)
 	if no == nil {
@@ -155,8 +156,12 @@ func (e *Explanation) decide(s *Server, a asked, client netip.Addr) {
 	} else {
 		e.fact("intake", "%s", no.reply.Text())
 	}
+	allowed := false
 	if no == nil {
-		no = e.listed(s, client)
+		allowed, no = e.listed(s, q.Client)
+	}
+	if no == nil && !allowed {
+		no = e.met(s, q, decision)
 	}
 	switch {
 	case no == nil && decision.pass:

@@ -92,6 +92,7 @@ const (
 	reasonProxy        = "bad_proxy_header"
 	reasonListed       = "dns_listed"
 	reasonSlow         = "slow_sender"
+	reasonGreylisted   = "greylisted"
 	reasonOwnHello     = "own_hello"
 	reasonTarpit       = "tarpit" // a refusal that had to be waited for
 	reasonPanic        = "panic"

@@ -156,13 +156,13 @@ func (s *session) unwanted() *refusal {
 }
 
 // listed says what the lists know of a client that somebody asks about.
-func (e *Explanation) listed(s *Server, client netip.Addr) *refusal {
+func (e *Explanation) listed(s *Server, client netip.Addr) (allowed bool, no *refusal) {
 	if s.trusts(client) {
 		e.fact("client", "%s is trusted", client)
-		return nil
+		return true, nil
 	}
 	if len(s.lists.Block)+len(s.lists.Allow) == 0 || !client.IsValid() {
-		return nil
+		return false, nil
 	}
 	found := s.lists.look(context.Background(), client)
 	switch {
@@ -173,5 +173,5 @@ func (e *Explanation) listed(s *Server, client netip.Addr) *refusal {
 	default:
 		e.fact("client", "no list has %s, or none answers", client)
 	}
-	return s.lists.verdict(client, found)
+	return found.allow != "", s.lists.verdict(client, found)
 }

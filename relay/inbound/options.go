@@ -48,6 +48,7 @@ type Options struct {
 	Rates     Rates
 	Proxies   []netip.Prefix // whose connections begin with a header of the PROXY protocol; may be nil
 	Lists     Lists
+	Greylist  Greylist
 	Trusted   []netip.Prefix // networks for whose clients neither Rates nor the limits of an address count; may be nil
 	Timeouts  Timeouts
 	Returning Returning
@@ -123,6 +124,7 @@ func (o *Options) complete() error {
 	if len(o.Lists.Block)+len(o.Lists.Allow) > 0 && o.Lists.Ask == nil {
 		return errors.New("there is nobody to ask for DNS lists")
 	}
+	setDefault(&o.Greylist.Keep, 30*24*time.Hour)
 	setDefault(&o.Lists.Timeout, 3*time.Second)
 	setDefault(&o.Lifetime, 5*24*time.Hour)
 	setDefault(&o.Returning.Times, 2)

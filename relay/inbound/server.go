@@ -18,6 +18,7 @@ type Server struct {
 	door      door
 	meter     *meter
 	lists     *lists
+	greylist  *greylist
 	space     space
 	capacity  *capacity
 	returning *returning
@@ -97,6 +98,7 @@ func New(o Options) (*Server, error) {
 		door:      door{limits: o.Limits, of: map[netip.Prefix]int{}, near: map[netip.Prefix]int{}},
 		meter:     newMeter(o.Rates),
 		lists:     newLists(o.Lists),
+		greylist:  newGreylist(o.Greylist),
 		space:     space{store: o.Store, min: o.MinFree},
 		capacity:  newCapacity(&o),
 		returning: newReturning(o.Returning),

@@ -172,6 +172,9 @@ func (s *session) recipient(tx *transaction, path smtp.Path, to queue.Recipient)
 	if a.later {
 		return notKnown()
 	}
+	if no := s.stranger(envelope.ReversePath, a.reason); no != nil {
+		return no
+	}
 	if no := s.keepable(upstream, tx.size); no != nil {
 		return no
 	}
