@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"net/netip"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -118,6 +119,9 @@ func (c *conn) unwrap() error {
 	address, err := readProxy(c.in)
 	if c.stopWaiting() && err != nil {
 		return c.farewell(c.shuttingDown())
+	}
+	if err != nil && c.in.Buffered() == 0 && !errors.Is(err, os.ErrDeadlineExceeded) {
+		return c.fail(err) // it only looked whether we are here
 	}
 	if err != nil {
 		c.refuse(reasonProxy)

@@ -167,6 +167,9 @@ func TestNoProxy(t *testing.T) {
 			}
 			w.want("gone")
 		}
+		looks := r.dial("10.0.0.1")
+		looks.close()
+		looks.want("gone")
 		if got := r.refusedFor(reasonProxy); got != 4 {
 			t.Errorf("%d headers", got)
 		}
