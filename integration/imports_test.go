@@ -32,6 +32,7 @@ var rooms = map[string]string{
 	"relay/notify":        "queue health relay/incident relay/state relay/smtp",
 	"relay/web":           "queue health relay/incident relay/state relay/smtp",
 	"relay/admin":         "queue health relay/incident relay/state relay/smtp",
+	"relay/backup":        "queue relay/state",
 	"relay/metrics":       "queue health relay/incident relay/state relay/smtp",
 	"relay":               "queue health relay configs",
 	"integration":         "queue health relay configs integration cmd",

@@ -68,7 +68,13 @@ func switches(t testing.TB, pid int) (all int64) {
 // heap is the largest heap of a daemon that serveTraced started, in bytes, at the ends
 // of its collections: objects that live, and those that are not swept yet. So
 // /memory/classes/heap/objects:bytes was never larger.
-func heap(t testing.TB, d *daemon) (most int64) {
+func heap(t testing.TB, d *daemon) (most int64) { return collections(t, d, 1) }
+
+// live is the most of that heap that lived.
+func live(t testing.TB, d *daemon) (most int64) { return collections(t, d, 2) }
+
+// collections is the largest of one of the heapSizes.
+func collections(t testing.TB, d *daemon, which int) (most int64) {
 	t.Helper()
 	log, err := os.ReadFile(d.folder + "/relay.log")
 	if err != nil {
@@ -76,7 +82,7 @@ func heap(t testing.TB, d *daemon) (most int64) {
 	}
 	found := heapSizes.FindAllSubmatch(log, -1)
 	for _, sizes := range found {
-		mib, _ := strconv.ParseInt(string(sizes[1]), 10, 64)
+		mib, _ := strconv.ParseInt(string(sizes[which]), 10, 64)
 		most = max(most, (mib+1)<<20) // it is rounded down
 	}
 	if len(found) == 0 {
@@ -87,4 +93,4 @@ func heap(t testing.TB, d *daemon) (most int64) {
 
 // heapSizes are, in the line about a collection, the sizes at its beginning, at
 // its end, and of what lives. Lines of the log may stand between its parts.
-var heapSizes = regexp.MustCompile(`\d+->(\d+)->\d+ MB, `)
+var heapSizes = regexp.MustCompile(`\d+->(\d+)->(\d+) MB, `)

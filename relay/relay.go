@@ -17,6 +17,10 @@
 //	                  what the last stop left behind could not be written, or read
 //	queue.purged      how many messages nobody wanted any more
 //	queue.stranded    there is mail for an upstream that is no longer configured
+//	backup.made       where, how large, how many messages
+//	backup.failed     why
+//	backups.unsaved, backups.forgotten
+//	                  the list of the last ones could not be written, or read
 //	upstreams.unsaved, upstreams.forgotten
 //	                  the names of upstreams could not be written, or read
 package relay
@@ -45,6 +49,7 @@ const purgeEvery = time.Hour
 // Options say what to run.
 type Options struct {
 	Config  configs.Config // checked, as configs.Load returns it
+	Text    []byte         // of the configuration, for backups
 	Version string
 	Manager string       // socket of the service manager, as NOTIFY_SOCKET names it; "" is none
 	Log     *slog.Logger // default: nothing is logged
@@ -56,6 +61,7 @@ type Options struct {
 type Relay struct {
 	config  configs.Config
 	log     *slog.Logger
+	text    []byte
 	version string
 	check   func(ctx context.Context, path string) error
 	manager manager
@@ -77,7 +83,7 @@ type Relay struct {
 // Open opens files and ports, all or none. Nobody is answered before Run.
 // Close what was opened if Run is not called.
 func Open(o Options) (*Relay, error) {
-	r := &Relay{config: o.Config, log: o.Log, version: o.Version, check: o.Check, manager: manager(o.Manager)}
+	r := &Relay{config: o.Config, log: o.Log, text: o.Text, version: o.Version, check: o.Check, manager: manager(o.Manager)}
 	if r.log == nil {
 		r.log = slog.New(slog.DiscardHandler)
 	}
@@ -141,7 +147,7 @@ func (r *Relay) listen() error {
 	for _, p := range r.primaries {
 		upstreams = append(upstreams, p.shown())
 	}
-	r.admin = admin.New(admin.Options{Store: r.store, Files: r.store, Upstreams: upstreams, Former: r.former(), Inbound: r.intake.shown(),
+	r.admin = admin.New(admin.Options{Store: r.store, Files: r.store, Backups: r.backups(r.text), Upstreams: upstreams, Former: r.former(), Inbound: r.intake.shown(),
 		Recipients: r.shownRecipients(), Keep: keep(r.config), Limits: limits(r.config), Reserve: r.config.Inbound.MinFree, Hostname: r.config.Hostname, Version: r.version, Started: time.Now(), Ready: r.ready})
 	return nil
 }

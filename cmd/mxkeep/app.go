@@ -20,6 +20,7 @@ type app struct {
 	dial      admin.Dial // nil: the control socket is a Unix socket
 	now       time.Time  // of the start: ages are relative to it
 	screen    screen
+	check     func(ctx context.Context, path string) error // of a file that may be damaged, in a process of its own
 
 	began bool // the arguments were understood
 	flags globals

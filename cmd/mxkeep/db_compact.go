@@ -36,7 +36,7 @@ func newDBCompact(a *app) *cobra.Command {
 func compactWords(f admin.CompactedFile) string {
 	switch f.Outcome {
 	case "kept":
-		return "most is needed"
+		return "little to gain"
 	case "freed":
 		return "given back"
 	case "grew":

@@ -23,6 +23,6 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends what does not end by itself
-	a := &app{in: os.Stdin, out: os.Stdout, errs: os.Stderr, env: os.Getenv, now: time.Now(), screen: look(os.Stdin, os.Stdout, os.Getenv)}
+	a := &app{in: os.Stdin, out: os.Stdout, errs: os.Stderr, env: os.Getenv, now: time.Now(), screen: look(os.Stdin, os.Stdout, os.Getenv), check: checkFile}
 	os.Exit(a.run(ctx, os.Args[1:]))
 }

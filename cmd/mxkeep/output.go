@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/csv"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -162,6 +163,7 @@ type listing[T any] struct {
 	csv      *csv.Writer
 	out      *bufio.Writer
 	rows     int
+	most     int        // rows that are to come at most; 0 is not known
 	measured [][]string // rows of a table before its widths are known
 	widths   []int
 }
@@ -202,15 +204,24 @@ func names[T any](columns []column[T]) string {
 	return strings.Join(words, " ")
 }
 
-// row writes one row.
+// row writes one row. The first, and a whole screen of a table, is seen at once,
+// however long the rest takes.
 func (l *listing[T]) row(v T) error {
 	l.rows++
+	if err := l.write(v); err != nil || l.rows > 1 && l.rows != l.most {
+		return err
+	}
+	l.csv.Flush()
+	return errors.Join(l.csv.Error(), l.out.Flush())
+}
+
+func (l *listing[T]) write(v T) error {
 	switch l.format {
 	case formatJSON, formatJSONL:
 		return l.object(v)
 	case formatTable, formatWide:
 		l.measured = append(l.measured, l.cells(func(c column[T]) string { return c.human(v) }))
-		if len(l.measured) >= batch {
+		if len(l.measured) >= batch || l.rows == l.most {
 			return l.flushTable()
 		}
 		return nil

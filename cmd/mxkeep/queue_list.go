@@ -47,6 +47,7 @@ func (a *app) list(cmd *cobra.Command, request admin.ListRequest) error {
 		return err
 	}
 	out.schema = "mxkeep.queue.list/1"
+	out.most = request.Limit
 	out.id = func(m admin.Message) string { return m.ID }
 	out.mailq = a.mailq
 	sum, err := a.client().List(cmd.Context(), request, out.row)

@@ -25,6 +25,7 @@ func newRoot(a *app) *cobra.Command {
 		newTrace(a),
 		newExplain(a),
 		newHealth(a),
+		newBackup(a),
 		newRecipients(a),
 		newDB(a),
 		newConfig(a),

@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"strings"
 	"syscall"
 
@@ -38,7 +39,11 @@ func newServe(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			r, err := relay.Open(relay.Options{Config: config, Version: version, Manager: a.env("NOTIFY_SOCKET"), Log: newLog(a.errs, config.Log), Check: checkFile})
+			text, err := os.ReadFile(file)
+			if err != nil {
+				return err
+			}
+			r, err := relay.Open(relay.Options{Config: config, Text: text, Version: version, Manager: a.env("NOTIFY_SOCKET"), Log: newLog(a.errs, config.Log), Check: checkFile})
 			if err != nil {
 				return failure{whyNotStarted(err), "the relay cannot start: " + err.Error()}
 			}

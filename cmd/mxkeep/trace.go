@@ -146,7 +146,7 @@ func (a *app) entryColumns() []column[admin.Entry] {
 		{name: "what", title: "WHAT", least: 24, human: func(e admin.Entry) string { return a.brief(what(e)) }, exact: what},
 		both("recipients", "RECIPIENTS", 12, func(e admin.Entry) string { return strings.Join(e.Recipients, ",") }),
 		both("from", "FROM", 12, func(e admin.Entry) string {
-			if e.Event == "accepted" {
+			if e.Event == "accepted" || e.Event == "adopted" {
 				return path(e.From)
 			}
 			return e.From
@@ -162,11 +162,15 @@ func (a *app) entryColumns() []column[admin.Entry] {
 	return columns
 }
 
-// what says in one line what a ledger line records: each different outcome once.
+// what says in one line what a ledger line records: each different outcome
+// once, but of what was adopted where it came from.
 func what(e admin.Entry) string {
 	var words []string
 	seen := map[string]bool{}
 	for _, r := range e.Results {
+		if e.Event == "adopted" {
+			break // the outcomes are those of attempts elsewhere
+		}
 		if outcome := resultWords(r); !seen[outcome] {
 			seen[outcome] = true
 			words = append(words, outcome)

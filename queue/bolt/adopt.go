@@ -72,15 +72,22 @@ func (s *Store) Adopt(ctx context.Context, a queue.Adoption, content io.Reader) 
 	defer end()
 	id, err := s.idFor(ctx, a.Message)
 	if err == nil {
-		if s.adopting.known.missing() != nil {
-			a.Held = strings.TrimPrefix(a.Held+"; part of the ledger here is missing: it may have been delivered already", "; ")
-		}
-		err = s.adopt(ctx, id, a, content)
+		a.Held = s.heldInDoubt(a.Held)
+		_, err = s.adopt(ctx, id, a, content, false)
 	}
 	if err != nil {
 		return "", err
 	}
 	return id, nil
+}
+
+// heldInDoubt is the reason to hold what is adopted: nobody knows what has been
+// delivered while part of the ledger is missing.
+func (s *Store) heldInDoubt(held string) string {
+	if s.adopting.known.missing() == nil {
+		return held
+	}
+	return strings.TrimPrefix(held+"; part of the ledger here is missing: it may have been delivered already", "; ")
 }
 
 // idFor is the ID under which a message is adopted; ErrExists if there is
@@ -143,33 +150,34 @@ func (s *Store) mayGive(id queue.ID, now time.Time) bool {
 	return false
 }
 
-// adopt writes the message: content first, the record last.
-func (s *Store) adopt(ctx context.Context, id queue.ID, a queue.Adoption, content io.Reader) error {
+// adopt writes the message: content first, the record last. lost says that it
+// was here before: then its cause is known, too.
+func (s *Store) adopt(ctx context.Context, id queue.ID, a queue.Adoption, content io.Reader, lost bool) (damaged bool, err error) {
 	d := newDraft(s, id)
 	defer d.Abort() // after the record it does nothing
-	_, err := io.Copy(d, io.LimitReader(content, a.Message.Size))
-	if err != nil {
-		return fmt.Errorf("content of %s: %w", id, err)
+	_, err = io.Copy(d, io.LimitReader(content, a.Message.Size))
+	longer := false
+	if err == nil {
+		longer, err = hasMore(content)
 	}
-	longer, err := hasMore(content)
 	if err != nil {
-		return fmt.Errorf("content of %s: %w", id, err)
+		return false, fmt.Errorf("content of %s: %w", id, err)
 	}
-	damaged := d.size != a.Message.Size || queue.Digest(d.sum.Sum(nil)) != a.Message.Digest
+	damaged = d.size != a.Message.Size || queue.Digest(d.sum.Sum(nil)) != a.Message.Digest
 	if longer || damaged && !a.Message.Damaged {
-		return fmt.Errorf("content of %s: %w", id, queue.ErrDamaged)
+		return false, fmt.Errorf("content of %s: %w", id, queue.ErrDamaged)
 	}
 	m, lines := a.Adopt(id, damaged, now())
 	record := d.recordOf(m, encodeTrace(a.Trace), lines[0])
 	s.space.take(len(record.chunk) + len(record.record) + len(record.entry))
-	if len(record.cause) > 0 {
+	if len(record.cause) > 0 && !lost {
 		s.causes.Lock()
 		defer s.causes.Unlock()
 		if err := s.isNew(record.cause); err != nil {
-			return fmt.Errorf("the cause of %s: %w", id, err)
+			return false, fmt.Errorf("the cause of %s: %w", id, err)
 		}
 	}
-	return d.finish(ctx, func(b *batch) error {
+	return damaged, d.finish(ctx, func(b *batch) error {
 		err := record.put(b)
 		for _, line := range lines[1:] {
 			err = errors.Join(err, b.note(line))

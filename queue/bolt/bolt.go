@@ -89,6 +89,9 @@ type Options struct {
 	Progress func(done, all int64)
 	Version  string       // of the program, for who reads the files later
 	Log      *slog.Logger // nil is silence
+	// Unsynced waits for the disk only in Close: a power cut before it ruins the
+	// files. It is for tests that need a large store soon, and never for mail.
+	Unsynced bool
 
 	step  func(string)                  // called between the steps of giving back, and of changing the format
 	clone func(to, from *os.File) error // cloneFile
@@ -145,9 +148,11 @@ type Store struct {
 	lock     *os.File // the folder, locked
 	clean    bool     // the last stop was clean
 	identity queue.Identity
+	copied   bool // dir is a backup: nothing is written to it
 	space    space
 	holdings holdings
 	buffers  buffers
+	values   values
 	seq      atomic.Uint64 // of the last ledger line
 	causes   sync.Mutex    // held while a message with a cause is committed
 	leases   leases        // given since Open and not settled
@@ -182,6 +187,7 @@ type Store struct {
 	moving  sync.RWMutex  // held while messages count in two generations
 	looking chan struct{} // a token: something may be due to go
 	asked   chan *compaction
+	giving  chan struct{} // has a token while somebody gives back, or keeps others from it
 	stop    context.CancelFunc
 	stopped chan struct{} // closed when nothing gives back any more
 
@@ -207,7 +213,7 @@ var ErrFailed = errors.New("the store takes no further change")
 // before it are checked first, and the others while the store is in use.
 func Open(dir string, o Options) (*Store, error) {
 	s := &Store{dir: dir, options: o.withDefaults(), wakes: map[string]chan struct{}{}, drafts: map[queue.ID]struct{}{}, failed: make(chan struct{}),
-		looking: make(chan struct{}, 1), asked: make(chan *compaction), stopped: make(chan struct{})}
+		looking: make(chan struct{}, 1), asked: make(chan *compaction), giving: make(chan struct{}, 1), stopped: make(chan struct{})}
 	if err := errors.Join(os.MkdirAll(dir, 0o700), syncFolder(filepath.Dir(dir))); err != nil {
 		return nil, fmt.Errorf("queue: %w", err)
 	}

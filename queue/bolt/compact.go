@@ -55,10 +55,14 @@ func (s *Store) whyStopped() error {
 	return queue.ErrClosed
 }
 
-// run is called by the one who gives back.
+// run is called by the one who gives back. It waits while a backup is made.
 func (c *compaction) run(ctx context.Context) {
 	begun := time.Now()
-	err := c.all(ctx)
+	err := c.store.holdStill(ctx)
+	if err == nil {
+		err = c.all(ctx)
+		c.store.goOn()
+	}
 	if ctx.Err() != nil {
 		err = queue.ErrClosed
 	}

@@ -135,9 +135,21 @@ func decodeTrace(id queue.ID, raw []byte) ([]byte, error) {
 
 func encodeMessage(m queue.Message) []byte { return encode(m) }
 
-func decodeMessage(id queue.ID, raw []byte) (m queue.Message, err error) {
-	if err := decode(raw, &m); err != nil {
-		return queue.Message{}, fmt.Errorf("%s: %w", id, err)
+func decodeMessage(id queue.ID, raw []byte) (queue.Message, error) {
+	return decodeWith(nil, id, raw)
+}
+
+// decodeWith is decodeMessage for those who read many.
+func decodeWith(w *words, id queue.ID, raw []byte) (m queue.Message, err error) {
+	body, err := unseal(raw)
+	known := false
+	if err == nil {
+		m, known = parseMessage(body, w)
+	}
+	if !known {
+		if err := decode(raw, &m); err != nil {
+			return queue.Message{}, fmt.Errorf("%s: %w", id, err)
+		}
 	}
 	if m.ID != id { // the key has no checksum
 		return queue.Message{}, fmt.Errorf("%s: record of %s: %w", id, m.ID, queue.ErrDamaged)

@@ -140,7 +140,7 @@ func generationNumbers(dir string) ([]int, error) {
 }
 
 func (s *Store) boltOptions() *bbolt.Options {
-	return &bbolt.Options{Timeout: s.options.LockTimeout, FreelistType: bbolt.FreelistMapType, NoStatistics: true,
+	return &bbolt.Options{Timeout: s.options.LockTimeout, FreelistType: bbolt.FreelistMapType, NoStatistics: true, NoSync: s.options.Unsynced,
 		// Address space only: a file that outgrows its mapping stops all readers.
 		InitialMmapSize: int(2 * s.options.GenerationSize)}
 }
@@ -274,7 +274,7 @@ func (g *generation) loadMeta(tx *bbolt.Tx, meta *bbolt.Bucket) (err error) {
 // removeDrafts removes chunks of messages that were never committed: the
 // process ended while they were received.
 func (g *generation) removeDrafts() error {
-	page, err := g.page([][]byte{bucketDrafts}, nil, nil)
+	page, _, err := g.page([][]byte{bucketDrafts}, nil, nil, pageLength)
 	if err != nil || len(page) == 0 {
 		return err
 	}
@@ -395,6 +395,9 @@ func (g *generation) close() error {
 func (g *generation) closeFile() error {
 	if g.broken {
 		return nil
+	}
+	if g.store.options.Unsynced {
+		return plain(errors.Join(g.db.Sync(), g.db.Close()))
 	}
 	return plain(g.db.Close())
 }

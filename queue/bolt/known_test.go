@@ -52,3 +52,34 @@ func TestAdoptionWhileTheLedgerIsIncomplete(t *testing.T) {
 		t.Errorf("held because %q", m.Held)
 	}
 }
+
+// TestBackupOfABrokenLedger: what is set aside is in the copy, and told there,
+// and the copy says which store it is.
+func TestBackupOfABrokenLedger(t *testing.T) {
+	dir, copied := t.TempDir(), t.TempDir()
+	s := open(t, dir, Options{})
+	acceptOne(t, s)
+	if err := errors.Join(s.FileLedger(t.Context()), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	damageRoot(t, filepath.Join(dir, files(t, dir, "ledger-")[0]))
+	s = open(t, dir, Options{})
+	acceptOne(t, s)
+	if _, err := s.Backup(t.Context(), copied, func(int64, int64) {}); err != nil {
+		t.Fatal(err)
+	}
+	n, err := OpenSnapshot(t.Context(), copied, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stats, err := n.Stats(t.Context())
+	if err := errors.Join(err, n.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if len(stats.Aside) != 1 || !stats.Aside[0].Ledger || stats.Account.Accepted != 2 {
+		t.Errorf("%+v", stats)
+	}
+	if is, err := readIdentity(copied); err != nil || is.ID != s.Identity().ID {
+		t.Errorf("%+v, %v", is, err)
+	}
+}

@@ -66,12 +66,12 @@ func (l *ledger) newFile(path string) (*ledgerFile, error) {
 	return f, err
 }
 
-// begin opens a file for writing and reads the end of the chain from it. It wraps
+// begin opens the file that is written to and reads the end of the chain from it. It wraps
 // ErrDamagedFile if that cannot be done.
-func (l *ledger) begin(f *ledgerFile) (err error) {
+func (l *ledger) begin(f *ledgerFile, options bbolt.Options) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer f.guard(&err)
-	db, err := f.open(ledgerOptions())
+	db, err := f.open(options)
 	if err != nil {
 		return err
 	}

@@ -63,7 +63,7 @@ func (s *Store) beginLedger(f *ledgerFile, clean bool) error {
 			return err
 		}
 	}
-	if err := s.ledger.begin(f); err != nil {
+	if err := s.ledger.begin(f, ledgerOptions()); err != nil {
 		return err
 	}
 	s.ledgerDoubt = doubt

@@ -14,15 +14,22 @@ import (
 	"github.com/mxkeep/mxkeep/queue"
 )
 
-// pageLength is how many pairs one transaction reads.
-const pageLength = 64
+// One transaction reads at most pageLength pairs. A source begins with one, and
+// then with pageGrowth times as many: of most files a listing that is soon left
+// needs to know only where they begin.
+const (
+	pageLength = 64
+	pageGrowth = 8
+	pageBytes  = 256 << 10 // of values, and one more
+)
 
 // pair is a key and its value, copied.
 type pair struct{ key, value []byte }
 
-// page reads the pairs of some buckets in order of their keys, after one key
-// and before another; nil is open.
-func (g *generation) page(names [][]byte, after, end []byte) (page []pair, err error) {
+// page reads up to length pairs of some buckets in order of their keys, after one
+// key and before another; nil is open. It stops as well at pageBytes, and says
+// whether that was the end.
+func (g *generation) page(names [][]byte, after, end []byte, length int) (page []pair, ended bool, err error) {
 	type position struct {
 		cursor     *bbolt.Cursor
 		key, value []byte
@@ -38,11 +45,12 @@ func (g *generation) page(names [][]byte, after, end []byte) (page []pair, err e
 			}
 			open = append(open, p)
 		}
-		for len(page) < pageLength {
+		for size := 0; len(page) < length && size < pageBytes; {
 			open = slices.DeleteFunc(open, func(p *position) bool {
 				return p.key == nil || end != nil && bytes.Compare(p.key, end) >= 0
 			})
 			if len(open) == 0 {
+				ended = true
 				break
 			}
 			first := slices.MinFunc(open, func(a, b *position) int { return bytes.Compare(a.key, b.key) })
@@ -50,7 +58,8 @@ func (g *generation) page(names [][]byte, after, end []byte) (page []pair, err e
 				return fmt.Errorf("%s: %w: key %q comes after %q", g.name(), ErrDamagedFile, first.key, last)
 			}
 			last = first.key
-			page = append(page, pair{bytes.Clone(first.key), bytes.Clone(first.value)})
+			page = append(page, pair{bytes.Clone(first.key), g.store.values.copied(first.value)})
+			size += len(first.value)
 			first.key, first.value = first.cursor.Next()
 		}
 		return nil
@@ -58,7 +67,7 @@ func (g *generation) page(names [][]byte, after, end []byte) (page []pair, err e
 	if errors.Is(err, ErrDamagedFile) && g.opened {
 		err = g.suspect(err)
 	}
-	return page, err
+	return page, ended, err
 }
 
 // source reads pairs of one generation page by page.
@@ -66,12 +75,14 @@ type source struct {
 	generation *generation
 	buckets    [][]byte
 	after, end []byte
+	length     int  // of the next page
+	long       bool // several pages have been read, and others follow
 	rest       []pair
 	ended      bool
 }
 
 func (g *generation) source(buckets [][]byte, after, end []byte) *source {
-	return &source{generation: g, buckets: buckets, after: after, end: end}
+	return &source{generation: g, buckets: buckets, after: after, end: end, length: 1}
 }
 
 // fill reads the next page if there is nothing left of the one before.
@@ -79,22 +90,27 @@ func (s *source) fill() error {
 	if len(s.rest) > 0 || s.ended {
 		return nil
 	}
-	page, err := s.generation.page(s.buckets, s.after, s.end)
+	page, ended, err := s.generation.page(s.buckets, s.after, s.end, s.length)
 	if err != nil {
 		return err
 	}
-	s.rest, s.ended = page, len(page) < pageLength
+	s.rest, s.ended = page, ended
+	if long := s.length == pageLength && !ended; long != s.long {
+		s.long = long
+		err = s.generation.view(func(tx *bbolt.Tx) error { readOn(tx, long); return nil })
+	}
+	s.length = min(s.length*pageGrowth, pageLength)
 	if len(page) > 0 {
 		s.after = page[len(page)-1].key
 	}
-	return nil
+	return err
 }
 
 // pairs lists the pairs of some buckets in order of their keys.
 func (g *generation) pairs(ctx context.Context, buckets [][]byte) iter.Seq2[pair, error] {
 	return func(yield func(pair, error) bool) {
 		for s := g.source(buckets, nil, nil); ; s.rest = s.rest[1:] {
-			first, err := fillAll(ctx, []*source{s})
+			first, _, err := fillAll(ctx, []*source{s})
 			if err != nil {
 				yield(pair{}, err)
 				return
@@ -112,7 +128,7 @@ func (g *generation) pairs(ctx context.Context, buckets [][]byte) iter.Seq2[pair
 func (s *Store) merge(ctx context.Context, layout uint64, sources []*source) iter.Seq2[pair, error] {
 	return func(yield func(pair, error) bool) {
 		for {
-			first, err := fillAll(ctx, sources)
+			first, second, err := fillAll(ctx, sources)
 			if err == nil && s.layout.Load() != layout {
 				err = errMoved
 			}
@@ -123,33 +139,56 @@ func (s *Store) merge(ctx context.Context, layout uint64, sources []*source) ite
 			if first == nil {
 				return
 			}
-			p := first.rest[0]
-			for _, s := range sources {
-				if len(s.rest) > 0 && bytes.Equal(s.rest[0].key, p.key) {
-					s.rest = s.rest[1:]
+			for again := true; again && s.layout.Load() == layout; again = first.isBefore(second) {
+				p := first.rest[0]
+				first.rest = first.rest[1:]
+				if bytes.Equal(p.key, second) {
+					passOver(sources, second)
 				}
-			}
-			if !yield(p, nil) {
-				return
+				if !yield(p, nil) {
+					return
+				}
 			}
 		}
 	}
 }
 
-// fillAll returns the source with the first pair; nil at the end of all.
-func fillAll(ctx context.Context, sources []*source) (first *source, err error) {
+// isBefore reports whether what is left of the page begins before a key; nil is the end.
+func (s *source) isBefore(key []byte) bool {
+	return len(s.rest) > 0 && (key == nil || bytes.Compare(s.rest[0].key, key) < 0)
+}
+
+// passOver takes a key out of the sources that begin with it.
+func passOver(sources []*source, key []byte) {
 	for _, s := range sources {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		if err := s.fill(); err != nil {
-			return nil, err
-		}
-		if len(s.rest) > 0 && (first == nil || bytes.Compare(s.rest[0].key, first.rest[0].key) <= 0) {
-			first = s
+		if len(s.rest) > 0 && bytes.Equal(s.rest[0].key, key) {
+			s.rest = s.rest[1:]
 		}
 	}
-	return first, nil
+}
+
+// fillAll returns the source with the first pair, nil at the end of all, and the
+// first key of the others, nil if they have none. Of equal keys the later source
+// has the first.
+func fillAll(ctx context.Context, sources []*source) (first *source, second []byte, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, nil, err
+	}
+	for _, s := range sources {
+		if err := s.fill(); err != nil {
+			return nil, nil, err
+		}
+		switch {
+		case len(s.rest) == 0:
+		case first == nil:
+			first = s
+		case bytes.Compare(s.rest[0].key, first.rest[0].key) <= 0:
+			first, second = s, first.rest[0].key
+		case second == nil || bytes.Compare(s.rest[0].key, second) < 0:
+			second = s.rest[0].key
+		}
+	}
+	return first, second, nil
 }
 
 // part lists the same range of every generation, as long as the layout is that
@@ -267,17 +306,11 @@ func (s *Store) candidates(ctx context.Context, f queue.Filter) iter.Seq2[queue.
 	if slices.ContainsFunc(f.States, queue.State.Final) {
 		buckets = shelves()
 	}
-	return func(yield func(queue.Message, error) bool) {
-		for p, err := range s.walk(ctx, buckets, nil, nil) {
-			var m queue.Message
-			if err == nil {
-				m, err = decodeMessage(queue.ID(p.key), p.value)
-			}
-			if !yield(m, err) {
-				return
-			}
-		}
+	pairs := s.walk(ctx, buckets, nil, nil)
+	if 0 < f.Limit && f.Limit < batchRecords {
+		return inLine(pairs)
 	}
+	return s.ahead(pairs)
 }
 
 func (s *Store) byID(ctx context.Context, ids []queue.ID) iter.Seq2[queue.Message, error] {

@@ -125,16 +125,25 @@ func (s *Store) giveBackDue(ctx context.Context) (next time.Time, err error) {
 		if at.IsZero() || at.After(time.Now()) {
 			return at, nil
 		}
-		if g == nil {
-			s.dropCopies(time.Now())
-			err = s.trimLedger()
-		} else {
-			err = s.giveBackOne(ctx, g)
-		}
-		if err != nil {
+		if err := s.giveBackFirst(ctx, g); err != nil {
 			return time.Time{}, err
 		}
 	}
+}
+
+// giveBackFirst gives back a generation, or what is old if it is nil. It
+// waits while a backup is made, and lets one begin after each: meanwhile nothing
+// may move.
+func (s *Store) giveBackFirst(ctx context.Context, g *generation) error {
+	if err := s.holdStill(ctx); err != nil {
+		return err
+	}
+	defer s.goOn()
+	if g == nil {
+		s.dropCopies(time.Now())
+		return s.trimLedger()
+	}
+	return s.giveBackOne(ctx, g)
 }
 
 // nextDue is the generation that is due first. What somebody is about to write
@@ -312,7 +321,7 @@ func (s *Store) readyLines(ctx context.Context, seq uint64) (end uint64, err err
 func (s *Store) fileCauses(ctx context.Context, g *generation) error {
 	var after []byte
 	for {
-		page, err := g.page([][]byte{bucketCauses}, after, nil)
+		page, _, err := g.page([][]byte{bucketCauses}, after, nil, pageLength)
 		if err != nil || len(page) == 0 {
 			return err
 		}

@@ -94,6 +94,9 @@ func (g *generation) summarize() {
 
 // save puts a summary in the place of the last one.
 func (g *generation) save(s summary, sync func(*os.File) error) {
+	if g.store.copied {
+		return
+	}
 	g.saving.Lock()
 	defer g.saving.Unlock()
 	if err := writeJSON(filepath.Join(g.store.dir, summaryName(g.number)), s, sync); err != nil {

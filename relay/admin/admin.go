@@ -39,7 +39,8 @@ type Store interface {
 // Options are the parts that a Server shows and steers.
 type Options struct {
 	Store      Store
-	Files      Files // of the store; nil if it has none
+	Files      Files   // of the store; nil if it has none
+	Backups    Backups // nil if none are made
 	Upstreams  []Upstream
 	Former     []string // names of upstreams that are no longer configured
 	Inbound    Inbound

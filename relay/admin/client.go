@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -214,6 +215,28 @@ func (c *Client) AcceptLoss(ctx context.Context, request AcceptRequest) (loss Lo
 	return loss, c.post(ctx, c.brisk, "db/accept-loss", request, &loss)
 }
 
+// MakeBackup makes a backup in a folder, by its whole path, and tells progress
+// how far it is. It takes the time it needs, and ends with ctx.
+func (c *Client) MakeBackup(ctx context.Context, dir string, progress func(BackupProgress)) (made Backup, err error) {
+	complete := false
+	err = c.streamVia(ctx, c.steady, http.MethodPost, "backups", BackupRequest{dir}, func(schema string, line []byte) error {
+		if schema == SchemaBackup {
+			complete = true
+			return json.Unmarshal(line, &made)
+		}
+		return decode(line, func(p BackupProgress) error { progress(p); return nil })
+	})
+	if err == nil && !complete {
+		err = fmt.Errorf("backup without its end: %w", ErrCutOff)
+	}
+	return made, err
+}
+
+// Backups lists the last backups that were made, the newest first.
+func (c *Client) Backups(ctx context.Context) (list BackupList, err error) {
+	return list, c.get(ctx, "backups", &list)
+}
+
 // Explain asks what would become of mail.
 func (c *Client) Explain(ctx context.Context, request ExplainRequest) (given Explanation, err error) {
 	return given, c.post(ctx, c.brisk, "explain", request, &given)
@@ -317,9 +340,9 @@ func (c *Client) streamVia(ctx context.Context, via *http.Client, method, path s
 // lines calls each with every line of an answer, and closes it.
 func lines(ctx context.Context, response *http.Response, each func(schema string, line []byte) error) error {
 	defer response.Body.Close()
-	for lines := json.NewDecoder(response.Body); ; {
-		var line json.RawMessage
-		if err := lines.Decode(&line); errors.Is(err, io.EOF) {
+	for lines := bufio.NewReader(response.Body); ; {
+		line, err := lines.ReadBytes('\n')
+		if errors.Is(err, io.EOF) && len(line) == 0 {
 			return nil
 		} else if err != nil {
 			return errors.Join(ErrCutOff, err, ctx.Err())

@@ -30,6 +30,10 @@ const (
 	CodeNotReady        = "not_ready"
 	CodeNoFile          = "no_such_file"
 	CodeBadArchive      = "bad_archive"
+	CodeBadDestination  = "bad_destination"
+	CodeNoRoom          = "no_room"
+	CodeBackupBusy      = "backup_busy"
+	CodeBackupFailed    = "backup_failed"
 )
 
 // statuses is the HTTP status of each code.
@@ -50,6 +54,10 @@ var statuses = map[string]int{
 	CodeNotReady:        http.StatusServiceUnavailable,
 	CodeNoFile:          http.StatusNotFound,
 	CodeBadArchive:      http.StatusBadRequest,
+	CodeBadDestination:  http.StatusBadRequest,
+	CodeNoRoom:          http.StatusInsufficientStorage,
+	CodeBackupBusy:      http.StatusConflict,
+	CodeBackupFailed:    http.StatusInternalServerError,
 	CodeUnknownDomain:   http.StatusNotFound,
 	CodeBadList:         http.StatusBadRequest,
 }
@@ -120,6 +128,8 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("POST /v1/db/salvage", answer(s.salvage))
 	mux.HandleFunc("POST /v1/db/accept-loss", answer(s.acceptLoss))
 	mux.HandleFunc("POST /v1/db/compact", answer(s.compact))
+	mux.HandleFunc("GET /v1/backups", answer(s.backups))
+	mux.HandleFunc("POST /v1/backups", s.makeBackup)
 	mux.HandleFunc("/", answer(func(r *http.Request) (any, error) {
 		return nil, fail(CodeBadRequest, "no such request: %s %q", r.Method, r.URL.Path)
 	}))
@@ -225,6 +235,9 @@ func (s *stream) write(document any) error {
 	}
 	return nil
 }
+
+// flush sends what was written. To be called before something that takes long.
+func (s *stream) flush() error { return http.NewResponseController(s.w).Flush() }
 
 // end closes the stream: with the error as its last line, if there is one.
 func (s *stream) end(err error) {

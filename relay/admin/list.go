@@ -37,6 +37,7 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request) {
 // listing is a ListRequest that has been understood.
 type listing struct {
 	filter  queue.Filter
+	all     bool                                   // it chooses everything that is not final
 	key     func(queue.Message, time.Time) sortKey // nil: the store's own order will do
 	reverse bool
 	limit   int
@@ -77,7 +78,7 @@ func (l ListRequest) parse() (listing, error) {
 	if by == "age" && !l.Reverse {
 		key = nil
 	}
-	return listing{filter: f, key: key, reverse: l.Reverse, limit: l.Limit}, nil
+	return listing{filter: f, all: len(l.Where) == 0, key: key, reverse: l.Reverse, limit: l.Limit}, nil
 }
 
 func (s *Server) listByAge(ctx context.Context, l listing, out *stream) error {
@@ -98,7 +99,15 @@ func (s *Server) listByAge(ctx context.Context, l listing, out *stream) error {
 		if err := out.write(v.describe(m)); err != nil {
 			return err
 		}
-		sum.Shown++
+		if sum.Shown++; sum.Shown != l.limit {
+			continue
+		}
+		if l.all { // how many more there are, the counters know
+			return s.summarizeAll(ctx, sum, out)
+		}
+		if err := out.flush(); err != nil { // nobody waits for the count of the rest
+			return err
+		}
 	}
 	return s.summarize(ctx, sum, out)
 }
@@ -167,9 +176,25 @@ func (s *Server) summarize(ctx context.Context, sum Summary, out *stream) error 
 	if err != nil {
 		return err
 	}
-	for _, n := range stats.Messages {
-		sum.Queued += n
-	}
-	sum.QueuedBytes = stats.Bytes
+	sum.total(stats)
 	return out.write(sum)
+}
+
+// summarizeAll ends a listing of everything that was left early.
+func (s *Server) summarizeAll(ctx context.Context, sum Summary, out *stream) error {
+	stats, err := s.options.Store.Stats(ctx)
+	if err != nil {
+		return err
+	}
+	sum.total(stats)
+	sum.Damaged = int(stats.Unreadable)
+	sum.Matching, sum.MatchingBytes = max(sum.Shown, int(sum.Queued)-sum.Damaged), max(sum.MatchingBytes, stats.Bytes)
+	return out.write(sum)
+}
+
+func (s *Summary) total(stats queue.Stats) {
+	for _, n := range stats.Messages {
+		s.Queued += n
+	}
+	s.QueuedBytes = stats.Bytes
 }

@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -134,8 +135,23 @@ func TestRepliesAreCountedByWhoWaits(t *testing.T) {
 		for _, r := range results {
 			m.Envelope.Recipients = append(m.Envelope.Recipients, queue.Recipient{Last: r})
 		}
-		if got := lastReply(m); got != want {
+		if got := lastReply(m, briefs{}); got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
+	}
+}
+
+func TestBriefsAreBounded(t *testing.T) {
+	seen := briefs{}
+	for i := range maxRows + 10 {
+		reply := queue.Reply{Code: 451, Text: fmt.Sprintf("later %d [DB5EUR.prod.outlook.com 2026-03-01T10:00:00.000Z 08DC0123456789AB]", i)}
+		for range 2 {
+			if got, want := seen.of(reply), fmt.Sprintf("451 later %d", i); got != want {
+				t.Fatalf("%q, not %q", got, want)
+			}
+		}
+	}
+	if len(seen) != maxRows {
+		t.Errorf("%d replies are remembered", len(seen))
 	}
 }

@@ -2,7 +2,6 @@ package admin
 
 import (
 	"cmp"
-	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -21,9 +20,9 @@ const (
 )
 
 // shapeNames says what a message is counted under.
-var shapeNames = map[string]func(queue.Message) string{
-	"domain": queue.Message.Domain,
-	"from": func(m queue.Message) string {
+var shapeNames = map[string]func(queue.Message, briefs) string{
+	"domain": func(m queue.Message, _ briefs) string { return m.Domain() },
+	"from": func(m queue.Message, _ briefs) string {
 		path := strings.ToLower(m.Envelope.ReversePath)
 		if path == "" {
 			return "<>"
@@ -31,24 +30,26 @@ var shapeNames = map[string]func(queue.Message) string{
 		return path[strings.LastIndexByte(path, '@')+1:]
 	},
 	"reply":  lastReply,
-	"client": func(m queue.Message) string { return cmp.Or(m.Envelope.Origin.Address, "(unknown)") },
-	"state":  func(m queue.Message) string { return m.State().String() },
+	"client": func(m queue.Message, _ briefs) string { return cmp.Or(m.Envelope.Origin.Address, "(unknown)") },
+	"state":  func(m queue.Message, _ briefs) string { return m.State().String() },
 }
 
 // lastReply is the last reply about a recipient that still waits, or else about
 // any, without what differs each time.
-func lastReply(m queue.Message) string {
-	reply := "(none yet)"
+func lastReply(m queue.Message, b briefs) string {
+	var last queue.Reply
 	for i, r := range m.Envelope.Recipients {
-		switch waits := !m.RecipientState(i).Final(); {
-		case r.Last.Reply == (queue.Reply{}):
-		case waits:
-			return Brief(r.Last.Reply.String())
-		default:
-			reply = Brief(r.Last.Reply.String())
+		if r.Last.Reply != (queue.Reply{}) {
+			last = r.Last.Reply
+			if !m.RecipientState(i).Final() {
+				break
+			}
 		}
 	}
-	return reply
+	if last == (queue.Reply{}) {
+		return "(none yet)"
+	}
+	return b.of(last)
 }
 
 // shape counts messages by age, and by why they wait.
@@ -68,7 +69,7 @@ func (s *Server) shape(r *http.Request) (any, error) {
 	}
 	v := s.view(time.Now())
 	var oldest time.Duration
-	all, rows, why := newRow("all"), map[string]*Row{}, map[string]int{}
+	all, rows, why, seen := newRow("all"), map[string]*Row{}, map[string]int{}, briefs{}
 	for m, err := range readable(s.options.Store.Messages(r.Context(), filter)) {
 		if err != nil {
 			return nil, err
@@ -77,8 +78,8 @@ func (s *Server) shape(r *http.Request) (any, error) {
 		oldest = max(oldest, age)
 		column := ageColumn(age)
 		all.count(column)
-		rowOf(rows, name(m)).count(column)
-		reason := v.whyItWaits(m)
+		rowOf(rows, name(m, seen)).count(column)
+		reason := v.whyItWaits(m, seen)
 		if _, known := why[reason]; !known && len(why) >= maxRows {
 			reason = others
 		}
@@ -129,25 +130,28 @@ func ageColumn(age time.Duration) int {
 }
 
 // whyItWaits says in words why a message has not left yet.
-func (v view) whyItWaits(m queue.Message) string {
+func (v view) whyItWaits(m queue.Message, b briefs) string {
 	reason, _ := v.next(m)
 	switch reason {
 	case "held":
 		return "held: " + m.Held
 	case "refused":
-		return "refused and kept: " + lastReply(m)
+		return "refused and kept: " + lastReply(m, b)
 	case "active":
 		return "being delivered now"
 	case "none":
 		return "does not wait: " + m.State().String()
 	}
 	if m.State() == queue.StateDeferred {
-		return lastReply(m)
+		return lastReply(m, b)
 	}
-	return map[string]string{
-		"on_recovery": fmt.Sprintf("not tried yet: %s is down", m.Envelope.Upstream),
-		"paused":      fmt.Sprintf("not tried yet: delivery to %s is paused", m.Envelope.Upstream),
-		"scheduled":   "not tried yet: a first attempt is planned",
-		"now":         "not tried yet: due now",
-	}[reason]
+	switch reason {
+	case "on_recovery":
+		return "not tried yet: " + m.Envelope.Upstream + " is down"
+	case "paused":
+		return "not tried yet: delivery to " + m.Envelope.Upstream + " is paused"
+	case "scheduled":
+		return "not tried yet: a first attempt is planned"
+	}
+	return "not tried yet: due now"
 }

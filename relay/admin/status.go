@@ -33,6 +33,7 @@ type Status struct {
 	Recipients  []RecipientSource `json:"recipients"`
 	Aside       []Aside           `json:"aside"` // what was set aside and is not closed
 	Store       *StoreReport      `json:"store"` // null if it keeps no files
+	BackupAt    Time              `json:"last_backup_at"`
 }
 
 // Todo is something for a person to do.
@@ -163,7 +164,7 @@ type InboundStatus struct {
 func (s *Server) Status(ctx context.Context) Status {
 	now := time.Now()
 	st := Status{Schema: SchemaStatus, At: Time{now}, StartedAt: Time{s.options.Started}, Version: s.options.Version,
-		Ready: true, Upstreams: []UpstreamStatus{}, Stranded: []string{}, Trouble: []string{}, Todo: []Todo{}, Aside: []Aside{}, Store: s.storage()}
+		Ready: true, Upstreams: []UpstreamStatus{}, Stranded: []string{}, Trouble: []string{}, Todo: []Todo{}, Aside: []Aside{}, Store: s.storage(), BackupAt: s.lastBackup()}
 	if err := s.options.Ready(); err != nil {
 		st.Ready, st.NotReady = false, err.Error()
 	}

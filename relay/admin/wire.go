@@ -35,6 +35,10 @@ const (
 
 	SchemaImport     = "mxkeep.queue.import/1"
 	SchemaImportLine = "mxkeep.queue.import.line/1"
+
+	SchemaBackup         = "mxkeep.backup.made/1"
+	SchemaBackupProgress = "mxkeep.backup.progress/1"
+	SchemaBackupList     = "mxkeep.backup.list/1"
 )
 
 // Schemas lists the schemas of all documents.
@@ -42,7 +46,8 @@ func Schemas() []string {
 	return []string{SchemaStatus, SchemaMessage, SchemaSummary, SchemaShape, SchemaChange, SchemaEntry,
 		SchemaUpstream, SchemaProbe, SchemaSwitch, SchemaReady, SchemaError,
 		SchemaFiles, SchemaFinding, SchemaChecked, SchemaSalvage, SchemaLoss, SchemaCompact, SchemaImport, SchemaImportLine, SchemaGap, SchemaExplain,
-		SchemaRecipientList, SchemaRecipientSource, SchemaRecipientCheck, SchemaRecipientSync, SchemaRecipientImport}
+		SchemaRecipientList, SchemaRecipientSource, SchemaRecipientCheck, SchemaRecipientSync, SchemaRecipientImport,
+		SchemaBackup, SchemaBackupProgress, SchemaBackupList}
 }
 
 // Time is an instant on the wire: RFC 3339 in UTC with milliseconds. The zero Time is null.
