@@ -121,9 +121,10 @@ type door struct {
 }
 
 // prefixes are those that a connection is counted under: that of its address, and
-// that of its network.
+// that of its network. An IPv6 /64 is no address: all hosts of a large provider
+// may be in one.
 func prefixes(address netip.Addr) (one, many netip.Prefix) {
-	return network(address, 32, 64), network(address, 24, 48)
+	return network(address, 32, 128), network(address, 24, 64)
 }
 
 // enter lets a connection in, or says why not.

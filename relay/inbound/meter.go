@@ -9,8 +9,8 @@ import (
 
 // Rates bound what clients use in a minute.
 type Rates struct {
-	PerAddress Rate // an IPv4 address or an IPv6 /64
-	PerNetwork Rate // an IPv4 /24 or an IPv6 /48
+	PerAddress Rate
+	PerNetwork Rate // an IPv4 /24 or an IPv6 /64
 	All        Rate
 }
 
@@ -131,12 +131,13 @@ func (m *meter) charge(address netip.Addr, u use, n float64, now time.Time) {
 
 // account is the one of a scope that an address belongs to, as it is now.
 func (m *meter) account(s scope, address netip.Addr, now time.Time) *account {
+	one, many := prefixes(address)
 	a := &m.all
 	switch s {
 	case ofAddress:
-		a = m.find(network(address, 32, 64))
+		a = m.find(one)
 	case ofNetwork:
-		a = m.find(network(address, 24, 48))
+		a = m.find(many)
 	}
 	if since := now.Sub(a.at).Minutes(); since > 0 {
 		for u := range a.spent {

@@ -49,10 +49,10 @@ func TestMeterPrefixes(t *testing.T) {
 		{"192.0.2.1", "192.0.2.1", "connection_rate_of_address"},
 		{"192.0.2.1", "192.0.2.255", "connection_rate_of_network"},
 		{"192.0.2.1", "192.0.3.1", ""},
-		{"2001:db8::1", "2001:db8::ffff:1", "connection_rate_of_address"},
-		{"2001:db8::1", "2001:db8:0:1::1", "connection_rate_of_network"},
-		{"2001:db8::1", "2001:db8:1::1", ""},
-		{"fe80::1%eth0", "fe80::2%eth1", "connection_rate_of_address"},
+		{"2001:db8::1", "2001:db8::1", "connection_rate_of_address"},
+		{"2001:db8::1", "2001:db8::ffff:1", "connection_rate_of_network"},
+		{"2001:db8::1", "2001:db8:0:1::1", ""},
+		{"fe80::1%eth0", "fe80::1%eth1", "connection_rate_of_address"},
 	} {
 		m := newMeter(Rates{PerAddress: Rate{Connections: 1}, PerNetwork: Rate{Connections: 1}})
 		now := time.Unix(1000, 0)

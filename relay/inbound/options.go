@@ -60,8 +60,8 @@ type Options struct {
 // Limits bound what clients may use.
 type Limits struct {
 	Sessions           int   // at the same time; default 500
-	SessionsPerAddress int   // at the same time of an IPv4 address or an IPv6 /64; default 50
-	SessionsPerNetwork int   // at the same time of an IPv4 /24 or an IPv6 /48; default 200
+	SessionsPerAddress int   // at the same time of one address; default 50
+	SessionsPerNetwork int   // at the same time of an IPv4 /24 or an IPv6 /64; default 200
 	MessageSize        int64 // octets of content; default 157286400, as Exchange Online says
 	Recipients         int   // of one transaction; default 100 (RFC 5321 4.5.3.1.8)
 	Refusals           int   // refused recipients after which a session ends; default 20
