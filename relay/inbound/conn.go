@@ -34,6 +34,7 @@ type conn struct {
 	raw     net.Conn
 	guard   *guard
 	address netip.Addr
+	exempt  bool // only the total of sessions counts it
 	began   time.Time
 
 	stream   net.Conn      // raw, or TLS on it
@@ -57,6 +58,8 @@ type conn struct {
 	since    time.Time    // content began
 	received int64        // octets of it
 	excused  atomic.Int64 // time in which the client had to wait for us, in nanoseconds
+	slow     bool         // content may not take as long as a pause may
+	unbilled int64        // octets of content that do not count yet
 	flaws    int          // command lines that we refused
 	fault    error        // of the last read; nothing is read after it
 
@@ -171,6 +174,8 @@ func (c *conn) inSequence(cmd command) *refusal {
 		if c.hello == "" {
 			return refuse(reasonSequence, 503, smtp.StatusSequence, "EHLO comes first")
 		}
+	case "EHLO", "HELO":
+		return c.ownName(cmd.arg)
 	case "BDAT":
 		switch {
 		case c.hello == "":
@@ -235,6 +240,12 @@ func (c *conn) Write(p []byte) (int, error) {
 		c.data = true
 		c.content = framing{dots: true}
 		c.begin()
+	}
+	if isFault(code) && c.verb != "DATA" && c.verb != "BDAT" { // after all recipients were refused those are no fault
+		if no := c.guard.server.strike(c.address, useBadCommand); no != nil {
+			c.refuse(no.reason)
+			reply, code = wireReply(no.reply), "421"
+		}
 	}
 	c.follow(code)
 	if c.mayHold(code) {
@@ -314,30 +325,10 @@ func (c *conn) welcome(reply []byte) []byte {
 	return append(words, bytes.Replace(keywords, fmt.Appendf(nil, "SIZE %d", limit+1), fmt.Appendf(nil, "SIZE %d", limit), 1)...)
 }
 
-// greet waits as long as a client has to keep silent (RFC 5321 3.1). Those who
-// do not are programs that never read a reply.
-func (c *conn) greet() error {
-	silence := c.timeouts().Greeting
-	if silence <= 0 {
-		return nil
-	}
-	if c.wait(time.Now().Add(silence)) {
-		_, err := c.in.Peek(1)
-		c.stopWaiting()
-		switch {
-		case err == nil:
-			return c.answer(refuse(reasonEarly, 554, smtp.StatusSequence, "you spoke before the greeting").fatal())
-		case !errors.Is(err, os.ErrDeadlineExceeded):
-			return c.fail(err)
-		}
-	}
-	return nil // a drain is said at the first command
-}
-
 // answer says what the engine shall not see.
 func (c *conn) answer(r *refusal) error {
-	if c.flaws++; c.flaws > maxFlaws && !r.cut {
-		r = refuse(reasonSyntax, 421, smtp.StatusTooManyConns, "too many errors").fatal()
+	if no := c.badCommand(); no != nil && !r.cut {
+		r = no
 	}
 	c.refuse(r.reason)
 	if err := c.send(wireReply(r.reply)); err != nil {
@@ -447,6 +438,7 @@ func (c *conn) Close() error {
 	c.fail(net.ErrClosed)
 	c.raw.SetWriteDeadline(time.Now().Add(c.timeouts().Write))
 	err := c.stream.Close() // with TLS it says goodbye
+	c.bill()
 	c.guard.forget(c)
 	c.summarize()
 	return err

@@ -33,6 +33,7 @@
 //	session.refused          one line for each session in which something was refused, with the reasons
 //	session.panic            a fault of ours ended one session
 //	session.tls              a handshake failed
+//	session.proxy            a proxy did not say for whom it comes
 //	connections.refused      at most one line a minute, with how many since the last one
 //	sender.returned          a deferred sender keeps coming back: its mail is taken
 //	intake.failed            the store failed: nothing more is accepted
@@ -87,6 +88,13 @@ const (
 	reasonStore        = "store_failed"
 	reasonConnections  = "too_many_connections"
 	reasonPerAddress   = "too_many_connections_of_address"
+	reasonPerNetwork   = "too_many_connections_of_network"
+	reasonProxy        = "bad_proxy_header"
+	reasonListed       = "dns_listed"
+	reasonSlow         = "slow_sender"
+	reasonGreylisted   = "greylisted"
+	reasonOwnHello     = "own_hello"
+	reasonTarpit       = "tarpit" // a refusal that had to be waited for
 	reasonPanic        = "panic"
 	reasonNotSupported = "not_supported"
 )

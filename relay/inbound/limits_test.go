@@ -258,7 +258,7 @@ func TestRecipientsOfATransaction(t *testing.T) {
 // TestConnectionLimits: of an address, an IPv6 network, and in all.
 func TestConnectionLimits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, func(o *Options) { o.Limits.Sessions, o.Limits.SessionsPerAddress = 3, 1 })
+		r := newRig(t, func(o *Options) { o.Limits.Sessions, o.Limits.SessionsPerAddress, o.Limits.SessionsPerNetwork = 3, 1, 1 })
 		refused := func(from string) {
 			t.Helper()
 			w := r.dial(from)
@@ -281,7 +281,7 @@ func TestConnectionLimits(t *testing.T) {
 		time.Sleep(time.Minute)
 		refused("192.0.2.1")
 		r.finish()
-		if got := r.server.Stats().Refused; got[reasonPerAddress] != 3 || got[reasonConnections] != 1 {
+		if got := r.server.Stats().Refused; got[reasonPerAddress] != 2 || got[reasonPerNetwork] != 1 || got[reasonConnections] != 1 {
 			t.Errorf("refused: %v", got)
 		}
 		if log := r.log.String(); strings.Count(log, "connections.refused") != 2 || !strings.Contains(log, `"connections":3`) {

@@ -90,6 +90,7 @@ var (
 	StatusNeedsSMTPUTF8    = EnhancedStatus{5, 6, 7}
 	StatusInvalidContent   = EnhancedStatus{5, 6, 11} // bare CR or LF, as Exchange Online says it
 	StatusTooManyConns     = EnhancedStatus{4, 7, 0}
+	StatusPolicyLater      = EnhancedStatus{4, 7, 1}
 	StatusRelayDenied      = EnhancedStatus{5, 7, 1}
 	StatusNeedsEncryption  = EnhancedStatus{5, 7, 10}
 	StatusProtocolMismatch = EnhancedStatus{5, 5, 0}
