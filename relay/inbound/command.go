@@ -107,13 +107,21 @@ func parseHello(c command) (command, *refusal) {
 	return c, nil
 }
 
-// parseSender reads what stands behind the reverse-path, which is left to the engine.
+// parseSender reads what stands behind the reverse-path, which is left to the
+// engine but for one thing: it reads a@b@c as a mailbox of b@c, which would then
+// be taken for "a@b" at c.
 func parseSender(c command) (command, *refusal) {
 	const from = "FROM:"
 	if len(c.arg) < len(from) || !strings.EqualFold(c.arg[:len(from)], from) {
 		return c, refuse(reasonSyntax, 501, smtp.StatusBadArguments, "MAIL wants FROM:<path>")
 	}
-	_, behind := cutPath(strings.TrimSpace(c.arg[len(from):]))
+	mailbox, behind := cutPath(strings.TrimSpace(c.arg[len(from):]))
+	if strings.HasPrefix(mailbox, "@") { // a source route, which the engine drops
+		_, mailbox, _ = strings.Cut(mailbox, ":")
+	}
+	if unquoted := mailbox[strings.LastIndexByte(mailbox, '"')+1:]; strings.Count(unquoted, "@") > 1 {
+		return c, refuse(reasonPath, 553, smtp.StatusBadSender, "bad reverse-path")
+	}
 	return c, checkParameters(behind)
 }
 
