@@ -3,7 +3,6 @@ package inbound
 import (
 	"bufio"
 	"bytes"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -128,6 +127,10 @@ func (c *conn) nextCommand() error {
 		return c.answer(bad)
 	case cmd.verb == "STARTTLS":
 		return c.startTLS()
+	case cmd.verb == "HELP": // the engine does not know it, and RFC 5321 4.1.1.8 wants an answer
+		return c.send([]byte("214 2.0.0 this is SMTP by RFC 5321\r\n"))
+	case cmd.verb == "RCPT" && cmd.path.Domain == "":
+		line = c.addressed(&cmd)
 	}
 	c.verb, c.path, c.offered, c.chunk, c.last = cmd.verb, cmd.path, cmd.arg, cmd.chunk, cmd.last
 	if cmd.chunk > 0 {
@@ -196,27 +199,6 @@ func (c *conn) inSequence(cmd command) *refusal {
 	return nil
 }
 
-// startTLS does the handshake. If it fails, the connection ends: a client that
-// wanted to be secure must not go on in plaintext.
-func (c *conn) startTLS() error {
-	if err := c.send([]byte("220 2.0.0 ready to start TLS\r\n")); err != nil {
-		return err
-	}
-	c.raw.SetDeadline(c.until(c.timeouts().Handshake))
-	secured := tls.Server(c.raw, c.guard.server.options.TLS)
-	if err := secured.Handshake(); err != nil {
-		c.refuse(reasonHandshake)
-		c.log().Info("session.tls", "address", c.address, "error", smtp.Printable(err.Error()))
-		return c.fail(err)
-	}
-	c.raw.SetDeadline(time.Time{})
-	c.stream = secured
-	c.in.Reset(secured)
-	c.tls = strings.ReplaceAll(tls.VersionName(secured.ConnectionState().Version), " ", "")
-	c.hello = "" // RFC 3207 4.2: nothing that was said in plaintext counts
-	return nil
-}
-
 // Write collects the lines of a reply and sends them together.
 func (c *conn) Write(p []byte) (int, error) {
 	if !c.greeted {
@@ -229,7 +211,7 @@ func (c *conn) Write(p []byte) (int, error) {
 	if len(p) > 3 && p[3] == '-' { // another line follows; the engine writes line by line
 		return len(p), nil
 	}
-	reply := c.reply
+	reply := reworded(c.verb, c.reply)
 	c.reply = c.reply[:0]
 	code := string(p[:min(3, len(p))])
 	switch {

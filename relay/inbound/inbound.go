@@ -21,8 +21,8 @@
 //	a control byte in a command   refused before the engine could echo it
 //	BDAT content broken off       no further BDAT on this connection: 421
 //
-// One point of RFC 5321 is not met, because the engine does not parse it: RCPT
-// TO:<postmaster> without a domain (4.5.1) is refused with 501.
+// RCPT TO:<postmaster> without a domain (RFC 5321 4.5.1) is for the postmaster of
+// the relay domain that this host is in, or else of the first one.
 //
 // What is logged, by event. Text from outside is escaped before it is logged.
 //

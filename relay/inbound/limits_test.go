@@ -110,8 +110,8 @@ func TestCommandLines(t *testing.T) {
 		{"UTF-8 in a verb", "aa\u4e9bb x\r\n", "500 5.5.2"},
 		{"no verb", " NOOP\r\n", "500 5.5.2"},
 		{"nothing", "\r\n", "500 5.5.2"},
-		{"unknown", "XCLIENT ADDR=127.0.0.1\r\n", "501"},
-		{"PROXY", "PROXY TCP4 127.0.0.1 127.0.0.1 1 25\r\n", "501"},
+		{"unknown", "XCLIENT ADDR=127.0.0.1\r\n", "500 5.5.1"},
+		{"PROXY", "PROXY TCP4 127.0.0.1 127.0.0.1 1 25\r\n", "500 5.5.1"},
 		{"VRFY", "VRFY a\r\n", "252"},
 		{"EXPN", "EXPN a\r\n", "502"},
 		{"ENVID with a line end", "MAIL FROM:<> ENVID=+0D+0AX\r\n", "501 5.5.4"},
@@ -192,7 +192,7 @@ func TestParameters(t *testing.T) {
 func TestSecondHello(t *testing.T) {
 	r := newRig(t, nil)
 	w := r.dial("192.0.2.1").hello().envelope()
-	w.transcript("C: EHLO \x1b[2J\nS: 501\nC: RCPT TO:<b@d.example>\nS: 250\nC: HELO other.example\nS: 250 mx2.example\nC: RCPT TO:<b@d.example>\nS: 502")
+	w.transcript("C: EHLO \x1b[2J\nS: 501\nC: RCPT TO:<b@d.example>\nS: 250\nC: HELO other.example\nS: 250 mx2.example\nC: RCPT TO:<b@d.example>\nS: 503")
 	w.envelope()
 	w.transcript("C: DATA\nS: 354\nC: .\nS: 250\nC: QUIT\nS: 221")
 	r.finish()
