@@ -258,7 +258,9 @@ func TestRecipientsOfATransaction(t *testing.T) {
 // TestConnectionLimits: of an address, an IPv6 network, and in all.
 func TestConnectionLimits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, func(o *Options) { o.Limits.Sessions, o.Limits.SessionsPerAddress, o.Limits.SessionsPerNetwork = 3, 1, 1 })
+		r := newRig(t, func(o *Options) {
+			o.Limits.Sessions, o.Limits.SessionsPerAddress, o.Limits.SessionsPerNetwork = 3, 1, 1
+		})
 		refused := func(from string) {
 			t.Helper()
 			w := r.dial(from)

@@ -19,7 +19,7 @@ func postmasterDomain(hostname string, domains map[string]string) string {
 		if first == "" || domain < first {
 			first = domain
 		}
-		if within(strings.ToLower(hostname), domain) && len(domain) > len(nearest) {
+		if belongs(strings.ToLower(hostname), domain) && len(domain) > len(nearest) {
 			nearest = domain
 		}
 	}
@@ -29,5 +29,5 @@ func postmasterDomain(hostname string, domains map[string]string) string {
 	return first
 }
 
-// within reports whether a host is a domain, or is in it.
-func within(host, domain string) bool { return host == domain || strings.HasSuffix(host, "."+domain) }
+// belongs reports whether a host is a domain, or is in it.
+func belongs(host, domain string) bool { return host == domain || strings.HasSuffix(host, "."+domain) }
