@@ -23,7 +23,7 @@ func checkParameters(behind string) *refusal {
 		switch {
 		case !isKeyword(keyword), valued && value == "", strings.Contains(value, "="):
 			return badParameter("bad parameter")
-		case seen[keyword]: // RFC 3461 4.1 and 4.2 say it of theirs
+		case seen[keyword]: // which of the two would count?
 			return badParameter("a parameter comes twice")
 		case keyword == "SMTPUTF8" && valued: // RFC 6531 3.4
 			return badParameter("SMTPUTF8 has no value")
