@@ -53,6 +53,11 @@ type Inbound struct {
 	Admission              // of domains that say nothing else
 	Limits           Limits
 	Timeouts         InboundTimeouts
+	Rates            Rates
+	Proxies          []netip.Prefix // whose connections begin with a header of the PROXY protocol
+	Lists            Lists
+	Greylist         Greylist
+	Trusted          []netip.Prefix // for whose clients neither Rates nor the limits of an address count
 	Returning        Returning
 }
 
@@ -102,9 +107,11 @@ type Admission struct {
 type Limits struct {
 	Sessions           int // at the same time
 	SessionsPerAddress int
+	SessionsPerNetwork int
 	MessageSize        int64 // bytes
 	Recipients         int   // of one transaction
 	Refusals           int   // refused recipients after which a session ends
+	TarpitAfter        int   // refused recipients after which each has to be waited for
 	Received           int   // Received fields with which a message goes in circles
 	Rate               int64 // bytes per second that content must reach on average
 }
@@ -116,9 +123,42 @@ type InboundTimeouts struct {
 	Handshake  time.Duration
 	Idle       time.Duration
 	Session    time.Duration
+	Tarpit     time.Duration // that a client has to wait for the refusal of a recipient, after some; 0: it need not
 	Write      time.Duration
 	ReverseDNS time.Duration
 	Drain      time.Duration
+}
+
+// Lists are DNS lists that are asked about clients.
+type Lists struct {
+	Block, Allow []string // zones
+	Action       string   // ListDefer or ListReject
+	Timeout      time.Duration
+}
+
+// What becomes of the mail of clients that are listed.
+const (
+	ListDefer  = "defer"
+	ListReject = "reject"
+)
+
+// Greylist makes senders that were never seen come twice before mail of theirs is held.
+type Greylist struct {
+	Delay time.Duration // 0: nobody has to
+	Keep  time.Duration // since its last mail, that a sender is known
+}
+
+// Rates bound what clients use in a minute.
+type Rates struct{ PerAddress, PerNetwork, All Rate }
+
+// Rate is what may be used in a minute; 0 is no limit.
+type Rate struct {
+	Connections   int
+	Messages      int
+	Recipients    int
+	Bytes         int64
+	BadCommands   int
+	BadRecipients int
 }
 
 // Returning says when a sender that was told to use the primary is believed
@@ -306,10 +346,14 @@ func Default() Config {
 			MinFree:   512 << 20,
 			Admission: Admission{Role: RoleFallback, WhenUp: WhenDefer, WhenBusy: WhenTake},
 			ACME:      ACME{Challenge: ChallengeHTTP},
-			Limits: Limits{Sessions: 500, SessionsPerAddress: 50, Recipients: 100, Refusals: 20, Received: 100, Rate: 500,
+			Limits: Limits{Sessions: 500, SessionsPerAddress: 50, SessionsPerNetwork: 200, Recipients: 100, Refusals: 20, TarpitAfter: 5, Received: 100, Rate: 500,
 				MessageSize: 150 << 20}, // what Exchange Online says: nothing it takes is refused here, and nothing more is kept
 			Timeouts: InboundTimeouts{Greeting: time.Second, Command: 5 * time.Minute, Handshake: 30 * time.Second, Idle: 3 * time.Minute,
-				Session: time.Hour, Write: time.Minute, ReverseDNS: 5 * time.Second, Drain: 30 * time.Second},
+				Session: time.Hour, Tarpit: time.Second, Write: time.Minute, ReverseDNS: 5 * time.Second, Drain: 30 * time.Second},
+			Rates: Rates{PerAddress: Rate{Connections: 600, BadCommands: 200, BadRecipients: 200},
+				PerNetwork: Rate{Connections: 3000, BadCommands: 1000, BadRecipients: 1000}},
+			Greylist:  Greylist{Keep: 30 * day},
+			Lists:     Lists{Action: ListDefer, Timeout: 3 * time.Second},
 			Returning: Returning{Times: 2, Over: 5 * time.Minute},
 		},
 		Queue: Queue{

@@ -32,6 +32,17 @@ func (c *Config) fields(fresh defaults) []field {
 	}
 }
 
+func (r *Rate) fields() []field {
+	return []field{
+		number("connections", &r.Connections, 0, 1<<30),
+		number("messages", &r.Messages, 0, 1<<30),
+		number("recipients", &r.Recipients, 0, 1<<30),
+		size("bytes", &r.Bytes, 0, 1<<50),
+		number("bad_commands", &r.BadCommands, 0, 1<<30),
+		number("bad_recipients", &r.BadRecipients, 0, 1<<30),
+	}
+}
+
 func (i *Inbound) fields() []field {
 	l, t := &i.Limits, &i.Timeouts
 	return []field{
@@ -46,9 +57,11 @@ func (i *Inbound) fields() []field {
 		section("limits",
 			number("sessions", &l.Sessions, 1, large),
 			number("sessions_per_address", &l.SessionsPerAddress, 1, large),
+			number("sessions_per_network", &l.SessionsPerNetwork, 1, large),
 			size("message_size", &l.MessageSize, 64<<10, 4<<30), // RFC 5321 4.5.3.1.7 asks for at least 64 KiB
 			number("recipients", &l.Recipients, 100, 10000),     // RFC 5321 4.5.3.1.8 asks for at least 100
 			number("refusals", &l.Refusals, 1, large),
+			number("tarpit_after", &l.TarpitAfter, 1, large),
 			number("received", &l.Received, 10, 1000),
 			size("rate", &l.Rate, 1, 1<<30)),
 		section("timeouts",
@@ -57,9 +70,24 @@ func (i *Inbound) fields() []field {
 			duration("handshake", &t.Handshake, moment, day),
 			duration("idle", &t.Idle, moment, day),
 			duration("session", &t.Session, moment, day),
+			duration("tarpit", &t.Tarpit, 0, 30*time.Second),
 			duration("write", &t.Write, moment, day),
 			duration("reverse_dns", &t.ReverseDNS, moment, time.Minute),
 			duration("drain", &t.Drain, moment, time.Hour)),
+		section("rates",
+			section("per_address", i.Rates.PerAddress.fields()...),
+			section("per_network", i.Rates.PerNetwork.fields()...),
+			section("all", i.Rates.All.fields()...)),
+		section("dns_lists",
+			list("block", &i.Lists.Block, text("the zone of a list", "zen.spamhaus.org"), domainName),
+			list("allow", &i.Lists.Allow, text("the zone of a list", "list.dnswl.org"), domainName),
+			choice("action", &i.Lists.Action, ListDefer, ListReject),
+			duration("timeout", &i.Lists.Timeout, moment, 30*time.Second)),
+		section("greylist",
+			duration("delay", &i.Greylist.Delay, 0, time.Hour),
+			duration("keep", &i.Greylist.Keep, time.Hour, 365*day)),
+		networks("proxies", &i.Proxies),
+		networks("trusted", &i.Trusted),
 		section("returning",
 			number("times", &i.Returning.Times, 1, 1000),
 			duration("over", &i.Returning.Over, moment, day)),

@@ -27,8 +27,7 @@ http:
   listen: ""
 inbound:
   listen: [%q]
-  limits:
-    sessions_per_address: 500
+  trusted: [127.0.0.0/8]
   timeouts:
     greeting: 0s
 domains:

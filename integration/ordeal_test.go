@@ -33,8 +33,8 @@ http:
 inbound:
   listen: [%q]
   min_free: 1MiB
+  trusted: [127.0.0.0/8]
   limits:
-    sessions_per_address: 500
     message_size: 1MiB
   timeouts:
     greeting: 0s

@@ -27,7 +27,7 @@ func (r *Relay) openIntake() error {
 	}
 	o.TLS, o.RequireTLS = secured, r.requiresTLS
 	o.Store, o.State, o.Observe, o.ReverseDNS = r.store, r.stateOf, r.observe, r.reverse
-	o.Recipients = r.recipients
+	o.Recipients, o.Lists.Ask = r.recipients, r.resolver.LookupA
 	o.Primaries = map[string]*outbound.Upstream{}
 	for _, p := range r.primaries {
 		o.Primaries[p.name] = p.upstream

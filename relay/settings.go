@@ -79,7 +79,14 @@ func dispatcherOptions(c configs.Config, p *primary, store outbound.Store, log *
 func inboundOptions(c configs.Config, log *slog.Logger) inbound.Options {
 	o := inbound.Options{Hostname: c.Hostname, Domains: map[string]string{}, Rules: map[string]inbound.Rule{}, Hints: map[string]string{}, Secured: map[string]bool{},
 		Limits: inbound.Limits(c.Inbound.Limits), Timeouts: inbound.Timeouts(c.Inbound.Timeouts), Returning: inbound.Returning(c.Inbound.Returning),
+		Greylist: inbound.Greylist(c.Inbound.Greylist),
+		Proxies:  c.Inbound.Proxies, Trusted: c.Inbound.Trusted,
+		Rates: inbound.Rates{PerAddress: inbound.Rate(c.Inbound.Rates.PerAddress), PerNetwork: inbound.Rate(c.Inbound.Rates.PerNetwork),
+			All: inbound.Rate(c.Inbound.Rates.All)},
 		Lifetime: c.Queue.Lifetime, MinFree: c.Inbound.MinFree, Log: log}
+	if o.Lists = (inbound.Lists{Block: c.Inbound.Lists.Block, Allow: c.Inbound.Lists.Allow, Timeout: c.Inbound.Lists.Timeout}); c.Inbound.Lists.Action == configs.ListReject {
+		o.Lists.Action = inbound.RejectListed
+	}
 	for _, d := range c.Domains {
 		o.Domains[d.Name], o.Rules[d.Name] = d.Upstream, rule(c.AdmissionOf(d))
 		o.Secured[d.Name] = d.TLS == configs.TLSRequired

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -374,6 +375,27 @@ func TestSettings(t *testing.T) {
 	}
 	if err := r.Close(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestGuarding: what the configuration says of clients is what the intake goes by.
+func TestGuarding(t *testing.T) {
+	c, _ := configured(t)
+	c.Inbound.Rates = configs.Rates{PerAddress: configs.Rate{Messages: 1}, PerNetwork: configs.Rate{Bytes: 2}, All: configs.Rate{BadRecipients: 3}}
+	c.Inbound.Trusted, c.Inbound.Proxies = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, []netip.Prefix{netip.MustParsePrefix("10.0.0.0/24")}
+	c.Inbound.Lists = configs.Lists{Block: []string{"block.example"}, Allow: []string{"allow.example"}, Action: configs.ListReject, Timeout: time.Second}
+	c.Inbound.Greylist = configs.Greylist{Delay: 1, Keep: 2}
+	o := inboundOptions(c, nil)
+	want := inbound.Options{Rates: inbound.Rates{PerAddress: inbound.Rate{Messages: 1}, PerNetwork: inbound.Rate{Bytes: 2}, All: inbound.Rate{BadRecipients: 3}},
+		Trusted: c.Inbound.Trusted, Proxies: c.Inbound.Proxies, Greylist: inbound.Greylist{Delay: 1, Keep: 2},
+		Lists: inbound.Lists{Block: c.Inbound.Lists.Block, Allow: c.Inbound.Lists.Allow, Action: inbound.RejectListed, Timeout: time.Second}}
+	got := inbound.Options{Rates: o.Rates, Trusted: o.Trusted, Proxies: o.Proxies, Greylist: o.Greylist, Lists: o.Lists}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	c.Inbound.Lists.Action = configs.ListDefer
+	if o := inboundOptions(c, nil); o.Lists.Action != inbound.DeferListed {
+		t.Errorf("%+v", o.Lists)
 	}
 }
 

@@ -126,6 +126,17 @@ func (r *Resolver) LookupHost(ctx context.Context, name string) ([]netip.Addr, e
 	return nil, err
 }
 
+// LookupA returns the IPv4 addresses of a name, as lists of addresses give them
+// (RFC 5782). An answer is kept for its time only: when the DNS fails, there is none.
+func (r *Resolver) LookupA(ctx context.Context, name string) ([]netip.Addr, error) {
+	key := strings.TrimSuffix(strings.ToLower(name), ".")
+	if !isName(key) {
+		return nil, notFound(name, "not a host name")
+	}
+	found, err := r.lookup(ctx, question{key + ".", dns.TypeA})
+	return found.addresses, err
+}
+
 // LookupPTR returns the name of an address, without its final dot. The name is
 // one that leads back to the address: a PTR record alone proves nothing (RFC
 // 8601 2.7.3). If there is no such name the error says not found.

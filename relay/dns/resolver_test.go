@@ -416,3 +416,31 @@ func FuzzReply(f *testing.F) {
 		denial(reply)
 	})
 }
+
+// TestLookupA: answers of lists are kept for their time, and not used beyond it.
+func TestLookupA(t *testing.T) {
+	p := &pipes{reply: func(_ string, q *dns.Msg) *dns.Msg {
+		return zone{t, []string{"2.2.0.192.list.example. 60 IN A 127.0.0.2", "2.2.0.192.list.example. 60 IN AAAA 2001:db8::1"}}.reply(q)
+	}}
+	r := resolver(t, Options{Servers: []string{"192.0.2.53:53"}, Dial: p.dial})
+	for range 2 {
+		got, err := r.LookupA(t.Context(), "2.2.0.192.List.example")
+		if err != nil || len(got) != 1 || got[0] != address("127.0.0.2") {
+			t.Errorf("%v, %v", got, err)
+		}
+		if got, err := r.LookupA(t.Context(), "3.2.0.192.list.example"); !isNotFound(err) || len(got) != 0 {
+			t.Errorf("%v, %v", got, err)
+		}
+	}
+	if got := len(p.queries()); got != 2 {
+		t.Errorf("%d queries", got)
+	}
+	if _, err := r.LookupA(t.Context(), "a b"); !isNotFound(err) {
+		t.Error(err)
+	}
+	broken := &pipes{reply: func(_ string, q *dns.Msg) *dns.Msg { return fail(q, dns.RcodeServerFailure) }}
+	r = resolver(t, Options{Servers: []string{"192.0.2.53:53"}, Dial: broken.dial})
+	if got, err := r.LookupA(t.Context(), "2.2.0.192.list.example"); err == nil || isNotFound(err) {
+		t.Errorf("%v, %v", got, err)
+	}
+}

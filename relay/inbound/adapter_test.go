@@ -59,7 +59,7 @@ func bare(t *testing.T) (*Server, *conn, net.Conn) {
 	}
 	ours, theirs := net.Pipe()
 	g := newGuard(s, nil)
-	s.door.enter(addressOf(theirs.RemoteAddr()))
+	s.enter(addressOf(theirs.RemoteAddr()))
 	return s, g.admit(theirs, addressOf(theirs.RemoteAddr())), ours
 }
 

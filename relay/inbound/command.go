@@ -75,16 +75,25 @@ func readCommand(line []byte) (command, *refusal) {
 	switch c.verb {
 	case "EHLO", "HELO":
 		return parseHello(c)
+	case "MAIL":
+		return parseSender(c)
 	case "RCPT":
 		return parseRecipient(c)
 	case "BDAT":
 		return parseChunk(c)
 	case "AUTH":
 		return c, refuse(reasonNotSupported, 502, smtp.StatusSequence, "AUTH is not supported")
-	case "STARTTLS":
+	case "STARTTLS", "DATA", "RSET", "QUIT": // RFC 5321 4.1.1 and RFC 3207 4
 		if c.arg != "" {
-			return c, refuse(reasonSyntax, 501, smtp.StatusBadArguments, "STARTTLS has no argument")
+			return c, refuse(reasonSyntax, 501, smtp.StatusBadArguments, c.verb+" has no argument")
 		}
+	case "VRFY":
+		if c.arg == "" {
+			return c, refuse(reasonSyntax, 501, smtp.StatusBadArguments, "VRFY wants an argument")
+		}
+	case "NOOP", "HELP", "EXPN", "SEND", "SOML", "SAML", "TURN": // the engine answers the last five with 502
+	default: // after the fourth one the engine would leave without 421
+		return c, refuse(reasonSyntax, 500, smtp.StatusSequence, "no such command")
 	}
 	return c, nil
 }
@@ -98,6 +107,24 @@ func parseHello(c command) (command, *refusal) {
 	return c, nil
 }
 
+// parseSender reads what stands behind the reverse-path, which is left to the
+// engine but for one thing: it reads a@b@c as a mailbox of b@c, which would then
+// be taken for "a@b" at c.
+func parseSender(c command) (command, *refusal) {
+	const from = "FROM:"
+	if len(c.arg) < len(from) || !strings.EqualFold(c.arg[:len(from)], from) {
+		return c, refuse(reasonSyntax, 501, smtp.StatusBadArguments, "MAIL wants FROM:<path>")
+	}
+	mailbox, behind := cutPath(strings.TrimSpace(c.arg[len(from):]))
+	if strings.HasPrefix(mailbox, "@") { // a source route, which the engine drops
+		_, mailbox, _ = strings.Cut(mailbox, ":")
+	}
+	if unquoted := mailbox[strings.LastIndexByte(mailbox, '"')+1:]; strings.Count(unquoted, "@") > 1 {
+		return c, refuse(reasonPath, 553, smtp.StatusBadSender, "bad reverse-path")
+	}
+	return c, checkParameters(behind)
+}
+
 // parseRecipient reads the forward-path by the grammar. The engine takes more:
 // it drops source routes, and reads a@b@c as a mailbox of b@c.
 func parseRecipient(c command) (command, *refusal) {
@@ -105,20 +132,22 @@ func parseRecipient(c command) (command, *refusal) {
 	if len(c.arg) < len(to) || !strings.EqualFold(c.arg[:len(to)], to) {
 		return c, refuse(reasonSyntax, 501, smtp.StatusBadArguments, "RCPT wants TO:<path>")
 	}
-	path, err := smtp.ParsePath(cutPath(strings.TrimSpace(c.arg[len(to):])))
+	text, behind := cutPath(strings.TrimSpace(c.arg[len(to):]))
+	path, err := smtp.ParsePath(text)
 	if err != nil || path.IsNull() {
 		return c, refuse(reasonPath, 501, smtp.StatusBadRecipient, "bad forward-path")
 	}
 	c.path = path
-	return c, nil
+	return c, checkParameters(behind)
 }
 
 // cutPath returns what stands within the angle brackets at the beginning of s,
-// or the first word if there are none. A > within quotes is no end.
-func cutPath(s string) string {
+// or the first word if there are none, and what is behind it. A > within quotes
+// is no end.
+func cutPath(s string) (path, behind string) {
 	if !strings.HasPrefix(s, "<") {
 		word, _, _ := strings.Cut(s, " ")
-		return word
+		return word, s[len(word):]
 	}
 	quoted := false
 	for i := 1; i < len(s); i++ {
@@ -128,10 +157,10 @@ func cutPath(s string) string {
 		case s[i] == '"':
 			quoted = !quoted
 		case s[i] == '>' && !quoted:
-			return s[1:i]
+			return s[1:i], s[i+1:]
 		}
 	}
-	return s // with its bracket it is no path
+	return s, "" // with its bracket it is no path
 }
 
 // parseChunk reads BDAT (RFC 3030 2).

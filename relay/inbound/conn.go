@@ -3,7 +3,6 @@ package inbound
 import (
 	"bufio"
 	"bytes"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -34,6 +33,7 @@ type conn struct {
 	raw     net.Conn
 	guard   *guard
 	address netip.Addr
+	exempt  bool // only the total of sessions counts it
 	began   time.Time
 
 	stream   net.Conn      // raw, or TLS on it
@@ -58,6 +58,8 @@ type conn struct {
 	since    time.Time    // content began
 	received int64        // octets of it
 	excused  atomic.Int64 // time in which the client had to wait for us, in nanoseconds
+	slow     bool         // content may not take as long as a pause may
+	unbilled int64        // octets of content that do not count yet
 	flaws    int          // command lines that we refused
 	fault    error        // of the last read; nothing is read after it
 
@@ -126,6 +128,10 @@ func (c *conn) nextCommand() error {
 		return c.answer(bad)
 	case cmd.verb == "STARTTLS":
 		return c.startTLS()
+	case cmd.verb == "HELP": // the engine does not know it, and RFC 5321 4.1.1.8 wants an answer
+		return c.send([]byte("214 2.0.0 this is SMTP by RFC 5321\r\n"))
+	case cmd.verb == "RCPT" && cmd.path.Domain == "":
+		line = c.addressed(&cmd)
 	}
 	c.verb, c.path, c.offered, c.chunk, c.last = cmd.verb, cmd.path, cmd.arg, cmd.chunk, cmd.last
 	if cmd.chunk > 0 {
@@ -172,6 +178,8 @@ func (c *conn) inSequence(cmd command) *refusal {
 		if c.hello == "" {
 			return refuse(reasonSequence, 503, smtp.StatusSequence, "EHLO comes first")
 		}
+	case "EHLO", "HELO":
+		return c.ownName(cmd.arg)
 	case "BDAT":
 		switch {
 		case c.hello == "":
@@ -192,28 +200,6 @@ func (c *conn) inSequence(cmd command) *refusal {
 	return nil
 }
 
-// startTLS does the handshake. If it fails, the connection ends: a client that
-// wanted to be secure must not go on in plaintext.
-func (c *conn) startTLS() error {
-	if err := c.send([]byte("220 2.0.0 ready to start TLS\r\n")); err != nil {
-		return err
-	}
-	c.raw.SetDeadline(c.until(c.timeouts().Handshake))
-	secured := tls.Server(c.raw, c.guard.server.options.TLS)
-	if err := secured.Handshake(); err != nil {
-		c.refuse(reasonHandshake)
-		c.log().Info("session.tls", "address", c.address, "error", smtp.Printable(err.Error()))
-		return c.fail(err)
-	}
-	c.raw.SetDeadline(time.Time{})
-	c.stream = secured
-	c.in.Reset(secured)
-	state := secured.ConnectionState()
-	c.tls, c.cipher = strings.ReplaceAll(tls.VersionName(state.Version), " ", ""), tls.CipherSuiteName(state.CipherSuite)
-	c.hello = "" // RFC 3207 4.2: nothing that was said in plaintext counts
-	return nil
-}
-
 // Write collects the lines of a reply and sends them together.
 func (c *conn) Write(p []byte) (int, error) {
 	if !c.greeted {
@@ -226,7 +212,7 @@ func (c *conn) Write(p []byte) (int, error) {
 	if len(p) > 3 && p[3] == '-' { // another line follows; the engine writes line by line
 		return len(p), nil
 	}
-	reply := c.reply
+	reply := reworded(c.verb, c.reply)
 	c.reply = c.reply[:0]
 	code := string(p[:min(3, len(p))])
 	switch {
@@ -237,6 +223,12 @@ func (c *conn) Write(p []byte) (int, error) {
 		c.data = true
 		c.content = framing{dots: true}
 		c.begin()
+	}
+	if isFault(code) && c.verb != "DATA" && c.verb != "BDAT" { // after all recipients were refused those are no fault
+		if no := c.guard.server.strike(c.address, useBadCommand); no != nil {
+			c.refuse(no.reason)
+			reply, code = wireReply(no.reply), "421"
+		}
 	}
 	c.follow(code)
 	if c.mayHold(code) {
@@ -319,30 +311,10 @@ func (c *conn) welcome(reply []byte) []byte {
 	return append(words, bytes.Replace(keywords, fmt.Appendf(nil, "SIZE %d", limit+1), fmt.Appendf(nil, "SIZE %d", limit), 1)...)
 }
 
-// greet waits as long as a client has to keep silent (RFC 5321 3.1). Those who
-// do not are programs that never read a reply.
-func (c *conn) greet() error {
-	silence := c.timeouts().Greeting
-	if silence <= 0 {
-		return nil
-	}
-	if c.wait(time.Now().Add(silence)) {
-		_, err := c.in.Peek(1)
-		c.stopWaiting()
-		switch {
-		case err == nil:
-			return c.answer(refuse(reasonEarly, 554, smtp.StatusSequence, "you spoke before the greeting").fatal())
-		case !errors.Is(err, os.ErrDeadlineExceeded):
-			return c.fail(err)
-		}
-	}
-	return nil // a drain is said at the first command
-}
-
 // answer says what the engine shall not see.
 func (c *conn) answer(r *refusal) error {
-	if c.flaws++; c.flaws > maxFlaws && !r.cut {
-		r = refuse(reasonSyntax, 421, smtp.StatusTooManyConns, "too many errors").fatal()
+	if no := c.badCommand(); no != nil && !r.cut {
+		r = no
 	}
 	c.refuse(r.reason)
 	if err := c.send(wireReply(r.reply)); err != nil {
@@ -452,6 +424,7 @@ func (c *conn) Close() error {
 	c.fail(net.ErrClosed)
 	c.raw.SetWriteDeadline(time.Now().Add(c.timeouts().Write))
 	err := c.stream.Close() // with TLS it says goodbye
+	c.bill()
 	c.guard.forget(c)
 	c.summarize()
 	return err

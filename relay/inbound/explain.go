@@ -46,6 +46,8 @@ var whys = map[string]string{
 	reasonDegraded:    "The upstream is in doubt: the mail is kept here and delivered at once, if that can be done.",
 	reasonDown:        "The upstream is down: the mail is kept here until it is back.",
 	reasonRecovering:  "The upstream is coming back: the mail is kept here until its turn has come.",
+	reasonListed:      "A DNS list has the client, and no list that allows it.",
+	reasonGreylisted:  "Mail is held for the upstream, and this sender has not been seen: it has to come again.",
 	reasonPaused:      "A person has paused the intake.",
 	reasonStore:       "The store has failed: nothing can be kept.",
 	reasonSpace:       "The disk has too little room left.",
@@ -77,7 +79,7 @@ func (s *Server) Explain(q Question) (Explanation, error) {
 	}
 	e.factsOf(a, q, answer)
 	a.returning = e.sender(s, a, q, path)
-	e.decide(s, a)
+	e.decide(s, a, q)
 	return e, nil
 }
 
@@ -146,13 +148,20 @@ func (e *Explanation) sender(s *Server, a asked, q Question, path smtp.Path) boo
 }
 
 // decide asks as a session would: first whether anything can be taken at all.
-func (e *Explanation) decide(s *Server, a asked) {
+func (e *Explanation) decide(s *Server, a asked, q Question) {
 	decision := admit(a)
 	no := s.obstacle(e.Upstream, decision, a.state)
 	if no == nil {
 		no = decision.no
 	} else {
 		e.fact("intake", "%s", no.reply.Text())
+	}
+	allowed := false
+	if no == nil {
+		allowed, no = e.listed(s, q.Client)
+	}
+	if no == nil && !allowed {
+		no = e.met(s, q, decision)
 	}
 	switch {
 	case no == nil && decision.pass:

@@ -17,7 +17,8 @@ var queuedAs = regexp.MustCompile(`(?m)^250 2\.0\.0 queued as (.*)$`)
 
 func FuzzCommand(f *testing.F) {
 	for _, seed := range []string{"EHLO a\r\n", "BDAT 5 LAST\r\n", "RCPT TO:<\"a>b\\\"\"@x> NOTIFY=NEVER\r\n", "rcpt to: a@x\r\n",
-		"STARTTLS\r\n", "NOOP\n", "\x1b\r\n", "GET / HTTP/1.1\r\n", "BDAT +5\r\n", "RCPT TO:<a@b@c>\r\n"} {
+		"STARTTLS\r\n", "NOOP\n", "\x1b\r\n", "GET / HTTP/1.1\r\n", "BDAT +5\r\n", "RCPT TO:<a@b@c>\r\n", "MAIL FROM:<@a:\"b\"@c@d> SIZE=5\r\n",
+		"RCPT TO:<postmaster> NOTIFY=NEVER\r\n", "VRFY\r\n", "HELP\r\n", "XCLIENT a=b\r\n"} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, line []byte) {

@@ -2,7 +2,6 @@ package inbound
 
 import (
 	"context"
-	"io"
 	"net"
 	"net/netip"
 	"sync"
@@ -37,11 +36,13 @@ func (g *guard) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		address := addressOf(raw.RemoteAddr())
-		if reason := g.server.door.enter(address); reason != "" {
+		exempt, reason := g.server.enter(address)
+		if reason != "" {
 			g.turnAway(raw, address, reason)
 			continue
 		}
 		c := g.admit(raw, address)
+		c.exempt = exempt
 		failpoint.Hit(failpoint.InboundConnected)
 		return c, nil
 	}
@@ -63,7 +64,7 @@ func (g *guard) forget(c *conn) {
 	g.mu.Lock()
 	delete(g.conns, c)
 	g.mu.Unlock()
-	g.server.door.leave(c.address)
+	g.server.door.leave(c.address, c.exempt)
 }
 
 // turnAway says 421 without making the listener wait.
@@ -74,7 +75,7 @@ func (g *guard) turnAway(raw net.Conn, address netip.Addr, reason string) {
 	}
 	g.turned.Go(func() {
 		raw.SetWriteDeadline(time.Now().Add(turnAwayTime))
-		io.WriteString(raw, "421 4.7.0 too many connections, try again later\r\n") // it need not hear it
+		raw.Write(wireReply(crowded(reason).reply)) // it need not hear it
 		raw.Close()
 	})
 }
@@ -113,35 +114,60 @@ type door struct {
 
 	mu      sync.Mutex
 	inside  int
-	of      map[netip.Prefix]int
-	refused int // since told
+	of      map[netip.Prefix]int // by address
+	near    map[netip.Prefix]int // by network
+	refused int                  // since told
 	told    time.Time
 }
 
-// enter lets an address in, or says why not.
-func (d *door) enter(address netip.Addr) (reason string) {
-	from := network(address, 32, 64)
+// prefixes are those that a connection is counted under: that of its address, and
+// that of its network. An IPv6 /64 is no address: all hosts of a large provider
+// may be in one.
+func prefixes(address netip.Addr) (one, many netip.Prefix) {
+	return network(address, 32, 128), network(address, 24, 64)
+}
+
+// enter lets a connection in, or says why not.
+func (d *door) enter() (reason string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.inside >= d.limits.Sessions {
+		return reasonConnections
+	}
+	d.inside++
+	return ""
+}
+
+// place counts a connection that is in for its address and network, or says why not.
+func (d *door) place(address netip.Addr) (reason string) {
+	one, many := prefixes(address)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	switch {
-	case d.inside >= d.limits.Sessions:
-		reason = reasonConnections
-	case d.of[from] >= d.limits.SessionsPerAddress:
-		reason = reasonPerAddress
-	default:
-		d.inside++
-		d.of[from]++
+	case d.of[one] >= d.limits.SessionsPerAddress:
+		return reasonPerAddress
+	case d.near[many] >= d.limits.SessionsPerNetwork:
+		return reasonPerNetwork
 	}
-	return reason
+	d.of[one]++
+	d.near[many]++
+	return ""
 }
 
-func (d *door) leave(address netip.Addr) {
-	from := network(address, 32, 64)
+// leave ends a connection. One that is exempt was not placed.
+func (d *door) leave(address netip.Addr, exempt bool) {
+	one, many := prefixes(address)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.inside--
-	if d.of[from]--; d.of[from] == 0 {
-		delete(d.of, from)
+	if exempt {
+		return
+	}
+	if d.of[one]--; d.of[one] == 0 {
+		delete(d.of, one)
+	}
+	if d.near[many]--; d.near[many] == 0 {
+		delete(d.near, many)
 	}
 }
 

@@ -21,8 +21,8 @@
 //	a control byte in a command   refused before the engine could echo it
 //	BDAT content broken off       no further BDAT on this connection: 421
 //
-// One point of RFC 5321 is not met, because the engine does not parse it: RCPT
-// TO:<postmaster> without a domain (4.5.1) is refused with 501.
+// RCPT TO:<postmaster> without a domain (RFC 5321 4.5.1) is for the postmaster of
+// the relay domain that this host is in, or else of the first one.
 //
 // What is logged, by event. Text from outside is escaped before it is logged.
 //
@@ -33,6 +33,7 @@
 //	session.refused          one line for each session in which something was refused, with the reasons
 //	session.panic            a fault of ours ended one session
 //	session.tls              a handshake failed
+//	session.proxy            a proxy did not say for whom it comes
 //	connections.refused      at most one line a minute, with how many since the last one
 //	sender.returned          a deferred sender keeps coming back: its mail is taken
 //	intake.failed            the store failed: nothing more is accepted
@@ -89,6 +90,13 @@ const (
 	reasonStore        = "store_failed"
 	reasonConnections  = "too_many_connections"
 	reasonPerAddress   = "too_many_connections_of_address"
+	reasonPerNetwork   = "too_many_connections_of_network"
+	reasonProxy        = "bad_proxy_header"
+	reasonListed       = "dns_listed"
+	reasonSlow         = "slow_sender"
+	reasonGreylisted   = "greylisted"
+	reasonOwnHello     = "own_hello"
+	reasonTarpit       = "tarpit" // a refusal that had to be waited for
 	reasonPanic        = "panic"
 	reasonNotSupported = "not_supported"
 )

@@ -41,6 +41,10 @@ func (c *conn) readChunk(p []byte) (int, error) {
 	c.content.scan(p[:n])
 	c.chunk -= int64(n)
 	c.received += int64(n)
+	c.unbilled += int64(n)
+	if c.chunk == 0 {
+		c.bill()
+	}
 	if err != nil {
 		return n, c.lost(err)
 	}
@@ -80,7 +84,9 @@ func (c *conn) readData(p []byte) (int, error) {
 	piece, _ := c.in.Peek(min(c.in.Buffered(), len(p))) // what is buffered can be had
 	n, given, end := c.content.unstuff(p, piece)
 	c.received += int64(n)
+	c.unbilled += int64(n)
 	if end {
+		c.bill()
 		c.data, c.pending = false, []byte(".\r\n")
 	}
 	c.in.Discard(n)
@@ -93,7 +99,7 @@ func (c *conn) allow() {
 	limits := &c.guard.server.options.Limits
 	slowest := c.since.Add(c.timeouts().Idle + time.Duration(c.excused.Load()) + time.Duration(float64(c.received)/float64(limits.Rate)*float64(time.Second)))
 	at := c.until(c.timeouts().Idle)
-	if slowest.Before(at) {
+	if c.slow = slowest.Before(at); c.slow {
 		at = slowest
 	}
 	c.raw.SetReadDeadline(at)
@@ -112,7 +118,11 @@ func (c *conn) until(d time.Duration) time.Time {
 // that no reply of the engine says anything about the message.
 func (c *conn) lost(err error) error {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		c.refuse(reasonTimeout)
+		if c.slow {
+			c.refuse(reasonSlow)
+		} else {
+			c.refuse(reasonTimeout)
+		}
 	}
 	c.raw.Close()
 	return c.fail(err)

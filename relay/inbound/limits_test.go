@@ -110,8 +110,8 @@ func TestCommandLines(t *testing.T) {
 		{"UTF-8 in a verb", "aa\u4e9bb x\r\n", "500 5.5.2"},
 		{"no verb", " NOOP\r\n", "500 5.5.2"},
 		{"nothing", "\r\n", "500 5.5.2"},
-		{"unknown", "XCLIENT ADDR=127.0.0.1\r\n", "501"},
-		{"PROXY", "PROXY TCP4 127.0.0.1 127.0.0.1 1 25\r\n", "501"},
+		{"unknown", "XCLIENT ADDR=127.0.0.1\r\n", "500 5.5.1"},
+		{"PROXY", "PROXY TCP4 127.0.0.1 127.0.0.1 1 25\r\n", "500 5.5.1"},
 		{"VRFY", "VRFY a\r\n", "252"},
 		{"EXPN", "EXPN a\r\n", "502"},
 		{"ENVID with a line end", "MAIL FROM:<> ENVID=+0D+0AX\r\n", "501 5.5.4"},
@@ -192,7 +192,7 @@ func TestParameters(t *testing.T) {
 func TestSecondHello(t *testing.T) {
 	r := newRig(t, nil)
 	w := r.dial("192.0.2.1").hello().envelope()
-	w.transcript("C: EHLO \x1b[2J\nS: 501\nC: RCPT TO:<b@d.example>\nS: 250\nC: HELO other.example\nS: 250 mx2.example\nC: RCPT TO:<b@d.example>\nS: 502")
+	w.transcript("C: EHLO \x1b[2J\nS: 501\nC: RCPT TO:<b@d.example>\nS: 250\nC: HELO other.example\nS: 250 mx2.example\nC: RCPT TO:<b@d.example>\nS: 503")
 	w.envelope()
 	w.transcript("C: DATA\nS: 354\nC: .\nS: 250\nC: QUIT\nS: 221")
 	r.finish()
@@ -258,7 +258,9 @@ func TestRecipientsOfATransaction(t *testing.T) {
 // TestConnectionLimits: of an address, an IPv6 network, and in all.
 func TestConnectionLimits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, func(o *Options) { o.Limits.Sessions, o.Limits.SessionsPerAddress = 3, 1 })
+		r := newRig(t, func(o *Options) {
+			o.Limits.Sessions, o.Limits.SessionsPerAddress, o.Limits.SessionsPerNetwork = 3, 1, 1
+		})
 		refused := func(from string) {
 			t.Helper()
 			w := r.dial(from)
@@ -281,7 +283,7 @@ func TestConnectionLimits(t *testing.T) {
 		time.Sleep(time.Minute)
 		refused("192.0.2.1")
 		r.finish()
-		if got := r.server.Stats().Refused; got[reasonPerAddress] != 3 || got[reasonConnections] != 1 {
+		if got := r.server.Stats().Refused; got[reasonPerAddress] != 2 || got[reasonPerNetwork] != 1 || got[reasonConnections] != 1 {
 			t.Errorf("refused: %v", got)
 		}
 		if log := r.log.String(); strings.Count(log, "connections.refused") != 2 || !strings.Contains(log, `"connections":3`) {

@@ -50,6 +50,11 @@ type Options struct {
 
 	TLS       *tls.Config // for STARTTLS, which is not offered if it is nil
 	Limits    Limits
+	Rates     Rates
+	Proxies   []netip.Prefix // whose connections begin with a header of the PROXY protocol; may be nil
+	Lists     Lists
+	Greylist  Greylist
+	Trusted   []netip.Prefix // networks for whose clients neither Rates nor the limits of an address count; may be nil
 	Timeouts  Timeouts
 	Returning Returning
 	Lifetime  time.Duration // of a message in the queue; default 5 days
@@ -60,10 +65,12 @@ type Options struct {
 // Limits bound what clients may use.
 type Limits struct {
 	Sessions           int   // at the same time; default 500
-	SessionsPerAddress int   // at the same time of an IPv4 address or an IPv6 /64; default 50
+	SessionsPerAddress int   // at the same time of one address; default 50
+	SessionsPerNetwork int   // at the same time of an IPv4 /24 or an IPv6 /64; default 200
 	MessageSize        int64 // octets of content; default 157286400, as Exchange Online says
 	Recipients         int   // of one transaction; default 100 (RFC 5321 4.5.3.1.8)
 	Refusals           int   // refused recipients after which a session ends; default 20
+	TarpitAfter        int   // refused recipients after which each has to be waited for; default 5
 	Received           int   // Received fields with which a message goes in circles; default 100 (RFC 5321 6.3)
 	Rate               int64 // octets per second that content must reach on average; default 500
 }
@@ -75,6 +82,7 @@ type Timeouts struct {
 	Handshake  time.Duration // for a TLS handshake; default 30 seconds
 	Idle       time.Duration // for the next octet of content; default 3 minutes
 	Session    time.Duration // for all; default 1 hour
+	Tarpit     time.Duration // that a client has to wait for the refusal of a recipient, after some; 0: it need not
 	Write      time.Duration // for a reply; default 1 minute
 	ReverseDNS time.Duration // default 5 seconds
 	Drain      time.Duration // that running content may take after the end was asked for; default 30 seconds
@@ -118,6 +126,11 @@ func (o *Options) complete() error {
 		o.TLS = o.TLS.Clone()
 		o.TLS.MinVersion = max(o.TLS.MinVersion, tls.VersionTLS12)
 	}
+	if len(o.Lists.Block)+len(o.Lists.Allow) > 0 && o.Lists.Ask == nil {
+		return errors.New("there is nobody to ask for DNS lists")
+	}
+	setDefault(&o.Greylist.Keep, 30*24*time.Hour)
+	setDefault(&o.Lists.Timeout, 3*time.Second)
 	setDefault(&o.Lifetime, 5*24*time.Hour)
 	setDefault(&o.Returning.Times, 2)
 	setDefault(&o.Returning.Over, 5*time.Minute)
@@ -129,9 +142,11 @@ func (o *Options) complete() error {
 func (l *Limits) complete() {
 	setDefault(&l.Sessions, 500)
 	setDefault(&l.SessionsPerAddress, 50)
+	setDefault(&l.SessionsPerNetwork, 200)
 	setDefault(&l.MessageSize, 157286400)
 	setDefault(&l.Recipients, 100)
 	setDefault(&l.Refusals, 20)
+	setDefault(&l.TarpitAfter, 5)
 	setDefault(&l.Received, 100)
 	setDefault(&l.Rate, 500)
 }

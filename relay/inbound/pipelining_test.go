@@ -11,7 +11,7 @@ func TestPipelining(t *testing.T) {
 	const (
 		mail = "MAIL FROM:<s@far.example>\r\n"
 		rcpt = "RCPT TO:<a@d.example>\r\n"
-		ok   = "250 2.0.0 Roger, accepting mail from <s@far.example>\r\n250 2.0.0 I'll make sure <a@d.example> gets this\r\n"
+		ok   = "250 2.1.0 Roger, accepting mail from <s@far.example>\r\n250 2.1.5 I'll make sure <a@d.example> gets this\r\n"
 	)
 	for _, test := range []struct {
 		rule, said, want string

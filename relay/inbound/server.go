@@ -16,6 +16,9 @@ import (
 type Server struct {
 	options   Options
 	door      door
+	meter     *meter
+	lists     *lists
+	greylist  *greylist
 	space     space
 	capacity  *capacity
 	returning *returning
@@ -39,14 +42,15 @@ func (p Pause) Active(now time.Time) bool { return now.Before(p.Until) }
 
 // Stats is what the front door does.
 type Stats struct {
-	Sessions int               // open now
-	Accepted int64             // messages taken into custody since the start
-	Passed   int64             // messages handed to a primary since the start
-	Unnoted  int64             // of them, without their ledger line
-	Refused  map[string]int64  // since the start, by reason
-	Refusing string            // why nothing can be stored now, "" if it can
-	Full     map[string]string // which limit leaves no room for mail for an upstream, by upstream
-	Paused   Pause             // the zero Pause if there is none
+	Sessions    int               // open now
+	Accepted    int64             // messages taken into custody since the start
+	Passed      int64             // messages handed to a primary since the start
+	Unnoted     int64             // of them, without their ledger line
+	ListsFailed int64             // questions to DNS lists without an answer since the start
+	Refused     map[string]int64  // since the start, by reason
+	Refusing    string            // why nothing can be stored now, "" if it can
+	Full        map[string]string // which limit leaves no room for mail for an upstream, by upstream
+	Paused      Pause             // the zero Pause if there is none
 }
 
 // counts are since the start.
@@ -91,7 +95,10 @@ func New(o Options) (*Server, error) {
 	}
 	return &Server{
 		options:   o,
-		door:      door{limits: o.Limits, of: map[netip.Prefix]int{}},
+		door:      door{limits: o.Limits, of: map[netip.Prefix]int{}, near: map[netip.Prefix]int{}},
+		meter:     newMeter(o.Rates),
+		lists:     newLists(o.Lists),
+		greylist:  newGreylist(o.Greylist),
 		space:     space{store: o.Store, min: o.MinFree},
 		capacity:  newCapacity(&o),
 		returning: newReturning(o.Returning),
@@ -177,7 +184,7 @@ func (s *Server) pause() Pause {
 
 // Stats says what the server does.
 func (s *Server) Stats() Stats {
-	st := Stats{Sessions: s.door.sessions(), Paused: s.pause()}
+	st := Stats{Sessions: s.door.sessions(), Paused: s.pause(), ListsFailed: s.lists.failed.Load()}
 	s.counts.mu.Lock()
 	st.Accepted, st.Passed, st.Unnoted = s.counts.accepted, s.counts.passed, s.counts.unnoted
 	st.Refused = maps.Clone(s.counts.refused)

@@ -1,6 +1,7 @@
 package inbound
 
 import (
+	"cmp"
 	"context"
 	"net/netip"
 	"strings"
@@ -50,7 +51,8 @@ type session struct {
 	ctx      context.Context // of the server: until every session has ended
 	cut      context.Context // until sessions are cut: for what may take long at the primary
 	tx       atomic.Pointer[transaction]
-	refusals int // refused recipients
+	refusals int      // refused recipients
+	listed   *listing // what DNS lists say of the client; nil: they were not asked
 	host     string
 	resolved bool
 }
@@ -97,6 +99,9 @@ func (s *session) mail(path string, params mailParams) *refusal {
 	case params.size > s.server.options.Limits.MessageSize:
 		return tooBig()
 	}
+	if no := cmp.Or(s.overdrawn(), s.spend(useMessage)); no != nil {
+		return no
+	}
 	s.client.clear()
 	s.tx.Store(&transaction{envelope: queue.Envelope{ReversePath: reversePath.String(), Params: params.Params,
 		Origin: origin(s.client.peer())}, size: params.size})
@@ -136,9 +141,7 @@ func (s *session) rcpt(path smtp.Path, to queue.Recipient) *refusal {
 	}
 	no := s.recipient(tx, path, to)
 	if no != nil && no.reply.Permanent() {
-		if s.refusals++; s.refusals > s.server.options.Limits.Refusals {
-			return refuse(reasonRefusals, 421, smtp.StatusTooManyConns, "too many refused recipients")
-		}
+		return s.badRecipient(no)
 	}
 	return no
 }
@@ -151,6 +154,9 @@ func (s *session) recipient(tx *transaction, path smtp.Path, to queue.Recipient)
 		return refuse(reasonParameter, 501, smtp.StatusBadArguments, "bad ORCPT")
 	}
 	if no := s.plaintext(path); no != nil {
+		return no
+	}
+	if no := s.spend(useRecipient); no != nil {
 		return no
 	}
 	to.ForwardPath = path.String()
@@ -167,11 +173,17 @@ func (s *session) recipient(tx *transaction, path smtp.Path, to queue.Recipient)
 	if no := s.unkept(tx, upstream); no != nil {
 		return no
 	}
+	if no := s.unwanted(); no != nil {
+		return no
+	}
 	if tx.passed() || a.pass && tx.undecided() {
 		return s.admitPassed(tx, upstream, path, to, a.later)
 	}
 	if a.later {
 		return notKnown()
+	}
+	if no := s.stranger(envelope.ReversePath, a.reason); no != nil {
+		return no
 	}
 	if no := s.keepable(upstream, tx.size); no != nil {
 		return no

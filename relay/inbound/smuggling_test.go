@@ -116,7 +116,7 @@ func TestFlawStays(t *testing.T) {
 	`)
 	w.say("a\nb")
 	w.want("250")
-	w.ask("MAIL FROM:<t@far.example>", "502")
+	w.ask("MAIL FROM:<t@far.example>", "503")
 	w.ask("NOOP", "250")
 	w.say("BDAT 2 LAST\r\n\r\n")
 	w.want("550 5.6.11")
@@ -124,7 +124,7 @@ func TestFlawStays(t *testing.T) {
 	w.say("BDAT 2 LAST\r\n\r\n")
 	w.want("250 2.0.0 queued as")
 	w.say("BDAT 3 LAST\r\na\nb") // of no transaction
-	w.want("502")
+	w.want("503")
 	w.envelope()
 	w.say("BDAT 2 LAST\r\n\r\n")
 	w.want("250 2.0.0 queued as")

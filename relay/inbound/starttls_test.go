@@ -24,7 +24,7 @@ func TestSTARTTLS(t *testing.T) {
 		C: MAIL FROM:<s@far.example> REQUIRETLS
 		S: 555 5.5.4
 		C: MAIL FROM:<s@far.example> BODY=BINARYMIME
-		S: 504 5.5.4
+		S: 555 5.5.4
 		C: MAIL FROM:<s@far.example>
 		S: 250
 		C: RCPT TO:<a@d.example>
@@ -53,7 +53,7 @@ func TestSTARTTLS(t *testing.T) {
 	}
 	w.transcript(`
 		C: RCPT TO:<a@d.example>
-		S: 502 5.5.1
+		S: 503 5.5.1
 		C: MAIL FROM:<s@far.example>
 		S: 250
 		C: RCPT TO:<a@d.example>
@@ -98,7 +98,7 @@ func TestNoSTARTTLS(t *testing.T) {
 		t.Errorf("offered: %s", got)
 	}
 	w.ask("STARTTLS", "502 5.5.1")
-	w.ask("STARTTLSx", "502")
+	w.ask("STARTTLSx", "500")
 	w.close()
 	r.finish()
 }

@@ -91,6 +91,7 @@ var (
 	StatusInvalidContent   = EnhancedStatus{5, 6, 11} // bare CR or LF, as Exchange Online says it
 	StatusTooManyConns     = EnhancedStatus{4, 7, 0}
 	StatusSecurity         = EnhancedStatus{5, 7, 0}
+	StatusPolicyLater      = EnhancedStatus{4, 7, 1}
 	StatusRelayDenied      = EnhancedStatus{5, 7, 1}
 	StatusNeedsEncryption  = EnhancedStatus{5, 7, 10}
 	StatusNoRequireTLS     = EnhancedStatus{5, 7, 30} // RFC 8689 8
