@@ -78,9 +78,13 @@ func (s *session) accept(tx *transaction, draft queue.Draft, r io.Reader) (smtp.
 	}
 	envelope := tx.envelope
 	envelope.Origin.Host = s.hostname(s.client.peer().address)
+	verdict, no := s.screen(envelope, draft)
+	if no != nil {
+		return smtp.Reply{}, no
+	}
 	at := time.Now()
-	return s.commit(tx, draft, queue.Acceptance{At: at, Envelope: envelope, Trace: s.traceField(envelope, draft.ID(), at),
-		MessageID: head.messageID, Lifetime: s.server.options.Lifetime}, size)
+	return s.commit(tx, draft, queue.Acceptance{At: at, Envelope: envelope, Trace: append(verdict.Header, s.traceField(envelope, draft.ID(), at)...),
+		MessageID: head.messageID, Held: verdict.Reason, Lifetime: s.server.options.Lifetime}, size)
 }
 
 // flaw is what is wrong with content that was read to its end.

@@ -163,6 +163,9 @@ func (e *Explanation) decide(s *Server, a asked, q Question) {
 	if no == nil && !allowed {
 		no = e.met(s, q, decision)
 	}
+	if names := s.filterNames(); no == nil && names != "" {
+		e.fact("filters", "%s asked about the content when all of it has come", names)
+	}
 	switch {
 	case no == nil && decision.pass:
 		e.Action, e.Rule = "pass", decision.reason
@@ -185,7 +188,7 @@ func (s *Server) obstacle(upstream string, a admitted, state health.State) *refu
 		return paused()
 	case s.storeFailure() != nil:
 		return storeFailed()
-	case a.no != nil, a.pass && state == health.Up: // it passes without being kept
+	case a.no != nil, a.pass && state == health.Up && !s.filters(): // it passes without being kept
 		return nil
 	}
 	return probe.keepable(upstream, 0)

@@ -34,6 +34,9 @@ func (s *session) pass(tx *transaction, primary *outbound.Passage, r io.Reader) 
 	if p.draft != nil {
 		defer func() { p.draft.Abort() }()
 	}
+	if s.server.filters() {
+		return p.filtered(r)
+	}
 	if no := p.consent(); no != nil {
 		return smtp.Reply{}, no
 	}
@@ -104,15 +107,20 @@ func (p *passing) take(piece []byte, size int64) (no *refusal, full bool) {
 	}
 	if p.failed == nil {
 		began := time.Now()
-		a := p.primary.Send(piece)
+		p.send(piece)
 		p.client.excuse(time.Since(began)) // a slow primary is no slow client
-		p.observe(a)
-		if a.Outcome != outbound.Agreed {
-			p.failed = &a.Result
-		}
 	}
 	no = p.stuck()
 	return no, no != nil
+}
+
+// send hands a piece to the primary.
+func (p *passing) send(piece []byte) {
+	a := p.primary.Send(piece)
+	p.observe(a)
+	if a.Outcome != outbound.Agreed {
+		p.failed = &a.Result
+	}
 }
 
 // end completes the message at the primary, or takes it into custody.
@@ -133,8 +141,13 @@ func (p *passing) end(head *header, size int64) (smtp.Reply, *refusal) {
 		return smtp.Reply{}, no
 	}
 	p.tx.passage.failed = p.failed
+	return p.retain(head, size, "")
+}
+
+// retain takes the message into custody; held is why it is to be held there, if it is.
+func (p *passing) retain(head *header, size int64, held string) (smtp.Reply, *refusal) {
 	return p.commit(p.tx, p.draft, queue.Acceptance{At: p.at, Envelope: p.tx.envelope, Trace: p.trace,
-		MessageID: head.messageID, Lifetime: p.server.options.Lifetime}, size)
+		MessageID: head.messageID, Held: held, Lifetime: p.server.options.Lifetime}, size)
 }
 
 // note writes the ledger line of a message that the primary has. It comes before
