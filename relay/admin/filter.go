@@ -60,7 +60,7 @@ func (f FilterStatus) Does() string {
 func filterTodo(st *Status) (list []Todo) {
 	for _, f := range st.Inbound.Filters {
 		if f.Failure != "" {
-			list = append(list, Todo{fmt.Sprintf("The filter %s at %s cannot be asked since %s, so %s: %s", f.Name, f.Address, f.FailingAt.UTC().Format("2 Jan 15:04 UTC"), f.Does(), f.Failure), theLog})
+			list = append(list, Todo{fmt.Sprintf("The filter %s at %s has failed since %s, and meanwhile %s: %s", f.Name, f.Address, f.FailingAt.UTC().Format("2 Jan 15:04 UTC"), f.Does(), f.Failure), theLog})
 		}
 	}
 	return list

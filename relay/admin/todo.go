@@ -40,7 +40,7 @@ func todo(st *Status) (list []Todo) {
 		list = append(list, Todo{fmt.Sprintf("%s refused for good, and kept here: read why, then retry or delete.", count(n, "message")), "mxkeep queue list --state refused"})
 	}
 	if n := st.Queue.ByState["held"]; n > 0 {
-		list = append(list, Todo{fmt.Sprintf("%s held by a person: release or delete.", count(n, "message")), "mxkeep queue list --state held"})
+		list = append(list, Todo{fmt.Sprintf("%s held for a person to decide: release or delete.", count(n, "message")), "mxkeep queue list --state held"})
 	}
 	return list
 }

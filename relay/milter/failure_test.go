@@ -197,7 +197,7 @@ func TestConnections(t *testing.T) {
 func TestUndone(t *testing.T) {
 	all := milter.OptAddHeader | milter.OptQuarantine | milter.OptChangeBody | milter.OptAddRcpt | milter.OptRemoveRcpt | milter.OptChangeHeader | milter.OptChangeFrom
 	p, _ := server(t, on{"end": do(func(m milter.Modifier) error {
-		return errors.Join(m.ChangeHeader(1, "Subject", "spam"), m.ReplaceBody(strings.NewReader("other")), m.AddRecipient("<x@d.example>", ""),
+		return errors.Join(m.ChangeHeader(1, "Subject", "spam"), m.ChangeHeader(1, "Content-Type", "text/html"), m.ChangeHeader(1, "X-Space", "three"), m.ReplaceBody(strings.NewReader("other")), m.AddRecipient("<x@d.example>", ""),
 			m.DeleteRecipient("<a@d.example>"), m.ChangeFrom("<y@d.example>", ""), m.ChangeHeader(2, "Subject", ""), m.AddHeader("X", "1"))
 	})}, milter.WithActions(all), milter.WithNegotiationCallback(func(version, _ uint32, _, _ milter.OptAction, _, _ milter.OptProtocol, size milter.DataSize) (uint32, milter.OptAction, milter.OptProtocol, milter.DataSize, error) {
 		return version, all, 0, size, nil
@@ -205,10 +205,11 @@ func TestUndone(t *testing.T) {
 	l := &logs{}
 	f := filter(t, "one", p, toLog(l))
 	v := ask(t, message(letter), f)
-	if v.Action != Accept || string(v.Header) != "X: 1\r\n" || f.Status().Ignored != 1 {
+	ask(t, message(letter), f)
+	if v.Action != Accept || string(v.Header) != "X-Space: three\r\nX: 1\r\n" || f.Status().Ignored != 2 {
 		t.Errorf("%+v %+v", v, f.Status())
 	}
-	if !strings.Contains(l.String(), `what="[change_header replace_body add_recipient delete_recipient change_sender]"`) {
+	if strings.Count(l.String(), `what="[change_field replace_body add_recipient delete_recipient change_sender delete_field]"`) != 1 || strings.Count(l.String(), "filter.ignored") != 1 {
 		t.Error(l)
 	}
 }

@@ -89,7 +89,11 @@ func (s *said) take(name string, changes []milter.ModifyAction, utf8Allowed bool
 		switch c.Type {
 		case milter.ActionQuarantine:
 			s.Action, s.Reason = Hold, brief("filter "+name+": "+c.Reason)
-		case milter.ActionAddHeader, milter.ActionInsertHeader:
+		case milter.ActionAddHeader, milter.ActionInsertHeader, milter.ActionChangeHeader:
+			if word := unchangeable(c); word != "" {
+				s.ignore(word)
+				continue
+			}
 			added, err := clean(c.HeaderName, c.HeaderValue, utf8Allowed)
 			if size += len(added.name) + len(added.value); err != nil || len(s.fields) == maxAdded || size > maxAddedBytes {
 				s.ignore("bad_field")
@@ -111,10 +115,26 @@ func undone(change milter.ModifyActionType) string {
 		return "delete_recipient"
 	case milter.ActionReplaceBody:
 		return "replace_body"
-	case milter.ActionChangeFrom:
-		return "change_sender"
 	}
-	return "change_header"
+	return "change_sender"
+}
+
+// unchangeable is the word for a change of a field that is not done. A field that
+// is changed is added before the content, where it counts for who trusts us:
+// rspamd asks for its own fields so. But what a message may have only once
+// (RFC 5322 3.6) stays as it is, and nothing can be taken out.
+func unchangeable(c milter.ModifyAction) string {
+	if c.Type != milter.ActionChangeHeader {
+		return ""
+	}
+	switch name := strings.ToLower(c.HeaderName); {
+	case c.HeaderValue == "":
+		return "delete_field"
+	case strings.HasPrefix(name, "content-"), slices.Contains([]string{"date", "from", "sender", "reply-to", "to", "cc", "bcc", "message-id",
+		"in-reply-to", "references", "subject", "mime-version"}, name):
+		return "change_field"
+	}
+	return ""
 }
 
 // ignore notes what is not done.

@@ -10,6 +10,7 @@
 //	filter says          we do
 //	accept, continue     the next filter is asked
 //	add, insert header   the field is put before the content
+//	change header        the same, unless a message may have it only once
 //	quarantine, discard  the message is taken and held
 //	reject, 5xx          the message is refused for good
 //	tempfail, 4xx        the message is deferred
@@ -22,7 +23,7 @@
 //
 //	filter.failed    a filter fails whose last answer was one
 //	filter.restored  it answers again
-//	filter.ignored   what a filter asked for and was not done
+//	filter.ignored   what a filter asks for and is not done, each kind once
 package milter
 
 import (
@@ -147,7 +148,7 @@ func New(o Options) (*Filter, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Filter{options: o, places: make(chan struct{}, o.Connections)}, nil
+	return &Filter{options: o, places: make(chan struct{}, o.Connections), record: record{ignored: map[string]bool{}}}, nil
 }
 
 // said is the verdict of one filter, and the fields that it adds.
@@ -168,8 +169,8 @@ func (f *Filter) ask(ctx context.Context, m Message, added []field) (said, error
 		if f.record.answered(v, time.Since(began)) {
 			f.options.Log.Info("filter.restored", "filter", f.options.Name, "id", m.ID)
 		}
-		if len(v.ignored) > 0 {
-			f.options.Log.Warn("filter.ignored", "filter", f.options.Name, "id", m.ID, "what", v.ignored)
+		if news := f.record.unheard(v.ignored); len(news) > 0 {
+			f.options.Log.Warn("filter.ignored", "filter", f.options.Name, "id", m.ID, "what", news)
 		}
 		return v, nil
 	case errors.As(err, &content):

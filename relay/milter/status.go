@@ -24,6 +24,21 @@ type record struct {
 	mu sync.Mutex
 	s  Status
 	by [Reject + 1]int64
+
+	ignored map[string]bool // kinds of changes that were ignored before
+}
+
+// unheard are the kinds of changes that were not ignored before.
+func (r *record) unheard(ignored []string) (news []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, what := range ignored {
+		if !r.ignored[what] {
+			news = append(news, what)
+			r.ignored[what] = true
+		}
+	}
+	return news
 }
 
 // answered counts an answer. back says that the filter had failed before.
