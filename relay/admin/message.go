@@ -80,11 +80,7 @@ func (v view) keptUntil(m queue.Message) (until time.Time) {
 			until = m.DeletedAt.Add(v.keep.Trash)
 		}
 	case queue.StateRefused:
-		for i, r := range m.Envelope.Recipients {
-			if at := r.Last.At.Add(v.keep.Refused); m.RecipientState(i) == queue.StateRefused && at.After(until) {
-				until = at
-			}
-		}
+		until = v.keep.Until(m)
 	}
 	return until
 }
