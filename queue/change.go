@@ -2,6 +2,7 @@ package queue
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -48,7 +49,7 @@ type Amendment struct {
 	Actor, Reason string
 	By            time.Duration // of Extend
 	Next          time.Time     // of Retry: when; zero is At
-	Of            []int         // of Bounce: the recipients that the sender has been told about
+	Of            []int         // of Bounce: the recipients that the sender has been told about; of Retry: these alone, nil is all
 }
 
 // Entry is one line of the ledger.
@@ -252,7 +253,7 @@ func (m *Message) giveUp(a Amendment) []int {
 func (m *Message) retry(a Amendment) []int {
 	var touched []int
 	for i, r := range m.Envelope.Recipients {
-		if r.Deleted || r.Last.Action.Final() || m.Held != "" {
+		if r.Deleted || r.Last.Action.Final() || m.Held != "" || a.Of != nil && !slices.Contains(a.Of, i) {
 			continue
 		}
 		if r.Last.Action == Refused {

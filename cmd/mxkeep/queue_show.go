@@ -62,6 +62,9 @@ func (a *app) showMessage(w io.Writer, s shown) {
 		items := []string{r.Address, r.State}
 		if r.LastReply != nil {
 			items = append(items, a.brief(replyLine(*r.LastReply)))
+			if words := admin.KeptWords(r.LastReply.Kept); words != "" && r.State == "refused" {
+				items = append(items, "its sender is not told: "+words)
+			}
 		}
 		f.labelled("to", items...)
 	}
@@ -172,7 +175,7 @@ func whatToDo(m admin.Message) []string {
 	case m.State == "held":
 		return []string{command("release %s"), command(`delete %s --reason "..."`)}
 	case m.State == "refused":
-		return []string{command("retry %s"), command(`delete %s --reason "..."`)}
+		return []string{command("retry %s"), command(`bounce %s --reason "..."`), command(`delete %s --reason "..."`)}
 	case m.State == "deleted" && !m.Purged:
 		return []string{command("undelete %s")}
 	case m.NextReason == "none":

@@ -15,6 +15,7 @@ func amendmentRules() []rule {
 		{"a hold of the acceptance is released like any other", releaseAcceptance},
 		{"retry makes a deferral and a refusal due and wakes", retryMakesDue},
 		{"retry may name the time", retryLater},
+		{"retry may name recipients", retryOf},
 		{"extend moves the expiry", extendMoves},
 		{"delete and undelete", deleteAndUndelete},
 		{"a message deleted during its attempt may still be delivered", deletedThenDelivered},
@@ -94,6 +95,17 @@ func retryLater(b *bench) {
 		b.Fatalf("%s is due too early", ids)
 	}
 	same(b, "due", b.due(upstream, retry.Next), []queue.ID{id})
+}
+
+func retryOf(b *bench) {
+	id := b.accept(acceptance("a@relay.example", "b@relay.example"), nil)
+	b.attempt(id, now(), queue.Refused, queue.Refused)
+	retry := act(id, queue.Retry)
+	retry.Of = []int{1}
+	b.amend(retry)
+	m := b.claimOne(id)
+	same(b, "pending", m.Pending(), []int{1})
+	b.wantErr(b.store.Amend(b.ctx, queue.Amendment{ID: id, At: now(), Event: queue.Retry, Of: []int{}}), queue.ErrState)
 }
 
 func extendMoves(b *bench) {
