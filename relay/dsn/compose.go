@@ -30,7 +30,7 @@ func Compose(n Notice) Composed {
 	if returned {
 		parts = append(parts, original)
 	}
-	c := Composed{UTF8: utf8, MessageID: "<" + atoms(n.ID) + ".dsn@" + n.Hostname + ">"}
+	c := Composed{UTF8: utf8, MessageID: "<" + n.ID + ".dsn@" + n.Hostname + ">"}
 	for _, p := range parts {
 		c.EightBit = c.EightBit || p.encoding == "8bit"
 	}
@@ -183,7 +183,7 @@ func diagnostic(r queue.Reply) string {
 // boundaryOf is a boundary that is in none of the parts.
 func boundaryOf(id string, parts []part) string {
 	for n := 0; ; n++ {
-		boundary := fmt.Sprintf("=_mxkeep_%s_%d", atoms(id), n)
+		boundary := fmt.Sprintf("=_mxkeep_%s_%d", id, n)
 		taken := false
 		for _, p := range parts {
 			taken = taken || bytes.Contains(p.body, []byte("--"+boundary))

@@ -185,7 +185,7 @@ func TestKindsOfNotifications(t *testing.T) {
 		"failure":  {func(*Notice) {}, "failed", "5.1.10", "It will not be tried again."},
 		"delay":    {func(n *Notice) { n.Kind = Delay; last(n).Reply = queue.Reply{Code: 452, Enhanced: "4.2.2"} }, "delayed", "4.2.2", "it will be tried until 11:00 on 17 March 2026 UTC."},
 		"relayed":  {func(n *Notice) { n.Kind = Relayed; last(n).Reply = queue.Reply{Code: 250, Enhanced: "2.6.0"} }, "relayed", "2.6.0", "this is the last word you get of it."},
-		"given up": {func(n *Notice) { n.GivenUp = true; *last(n) = queue.Result{} }, "failed", "5.0.0", "The people who run this system gave up to try. <bob@corp.example> It was not tried."},
+		"given up": {func(n *Notice) { n.GivenUp = true; *last(n) = queue.Result{} }, "failed", "5.0.0", "The people who run this system have stopped trying. <bob@corp.example> It was not tried."},
 		"expired": {func(n *Notice) {
 			last(n).Reply = queue.Reply{Code: 452, Enhanced: "4.2.2", Text: queue.LifetimeOver + "full"}
 		},

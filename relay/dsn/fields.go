@@ -99,13 +99,3 @@ func isMessageID(id string) bool {
 	return len(id) > 2 && len(id) <= maxHeading && id[0] == '<' && id[len(id)-1] == '>' &&
 		!strings.ContainsFunc(id[1:len(id)-1], func(r rune) bool { return r <= ' ' || r > '~' || r == '<' || r == '>' })
 }
-
-// atoms leaves the letters and digits.
-func atoms(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' {
-			return r
-		}
-		return -1
-	}, s)
-}

@@ -55,7 +55,7 @@ func summary(n Notice) string {
 	case n.Kind == Relayed:
 		return when + "was handed to the mail system of " + whom + " below. That one sends no confirmations, so this is the last word you get of it."
 	case n.GivenUp:
-		return when + "could not be delivered to " + whom + " below. The people who run this system gave up to try."
+		return when + "could not be delivered to " + whom + " below. The people who run this system have stopped trying."
 	}
 	return when + "could not be delivered to " + whom + " below. It will not be tried again."
 }
