@@ -31,9 +31,6 @@ type Options struct {
 	Probation time.Duration // after a recovery, within which refusals are not believed
 	Lifetime  time.Duration // of notifications
 	PerSender int           // notifications for one reverse-path in an hour; 0 is no limit
-	// Authenticated reports whether the reverse-path of a message was shown to be
-	// no forgery when it came; nil: none was.
-	Authenticated func(queue.Message) bool
 	// Outages lists the times since from in which an upstream took no mail; nil: none is known.
 	Outages func(upstream string, from time.Time) []Outage
 	Log     *slog.Logger // default none
@@ -185,7 +182,7 @@ func (n *Notifier) decide(k Kind, m queue.Message, i int, r queue.Result, c Circ
 	o := n.options
 	return Decide(Case{Kind: k, Final: true, Incident: c.Incident, Recovered: c.Now.Sub(c.Recovered), Probation: o.Probation,
 		Spike: c.Spike && Unknown(r.Reply), Off: o.Via == "", ReversePath: m.Envelope.ReversePath,
-		Authenticated: o.Authenticated != nil && o.Authenticated(m), Notify: m.Envelope.Recipients[i].Notify})
+		Authenticated: m.Envelope.Origin.Authenticated(), Notify: m.Envelope.Recipients[i].Notify})
 }
 
 // waits reports whether the message has waited for so long that its sender is to know.

@@ -24,10 +24,10 @@ type post struct {
 func newPost(t *testing.T, change func(*Options, *queue.Envelope)) *post {
 	t.Helper()
 	p := &post{T: t, store: queuetest.New()}
-	o := Options{Store: p.store, Via: "smarthost", Hostname: "mx2.corp.example", Probation: 6 * time.Hour, Lifetime: time.Hour,
-		Authenticated: func(m queue.Message) bool { return strings.HasPrefix(m.Envelope.ReversePath, "a@") }}
+	o := Options{Store: p.store, Via: "smarthost", Hostname: "mx2.corp.example", Probation: 6 * time.Hour, Lifetime: time.Hour}
 	e := queue.Envelope{Upstream: "exo", ReversePath: "a@sender.example",
 		Recipients: []queue.Recipient{{ForwardPath: "bob@corp.example"}, {ForwardPath: "carol@corp.example", Notify: []string{"SUCCESS"}}, {ForwardPath: "dave@corp.example"}}}
+	e.Origin.Auth.ReversePath = true
 	if change != nil {
 		change(&o, &e)
 	}
@@ -132,8 +132,7 @@ func TestConclude(t *testing.T) {
 		"in a spike":                    {nil, func(c *Circumstances) { c.Spike = true }, []queue.Result{failed, taken, expired}, "refused spike, delivered, expired", 1},
 		"off":                           {func(o *Options, _ *queue.Envelope) { o.Via = "" }, at, []queue.Result{failed}, "refused off", 0},
 		"a null reverse-path":           {func(_ *Options, e *queue.Envelope) { e.ReversePath = "" }, at, []queue.Result{failed}, "refused null-sender", 0},
-		"a forgery":                     {func(_ *Options, e *queue.Envelope) { e.ReversePath = "b@sender.example" }, at, []queue.Result{failed}, "refused unauthenticated", 0},
-		"nobody says who is forged":     {func(o *Options, _ *queue.Envelope) { o.Authenticated = nil }, at, []queue.Result{failed}, "refused unauthenticated", 0},
+		"a forgery":                     {func(_ *Options, e *queue.Envelope) { e.Origin.Auth = queue.Verdicts{} }, at, []queue.Result{failed}, "refused unauthenticated", 0},
 		"relayed":                       {nil, func(c *Circumstances) { c.Relayed = []int{1} }, []queue.Result{taken, taken, taken}, "delivered, delivered, delivered", 1},
 		"relayed, and not asked for":    {nil, func(c *Circumstances) { c.Relayed = []int{0, 2} }, []queue.Result{taken, taken, taken}, "delivered, delivered, delivered", 0},
 		"waiting, and delays are off":   {nil, func(c *Circumstances) { c.Now = c.Now.Add(100 * time.Hour) }, []queue.Result{waits}, "deferred", 0},

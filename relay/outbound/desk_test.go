@@ -84,7 +84,9 @@ func (d *desk) acceptFor(recipients ...string) queue.ID {
 		_, err = io.WriteString(draft, text)
 	}
 	if err == nil {
-		err = draft.Commit(d.Context(), queue.Acceptance{At: time.Now(), Lifetime: queue.DefaultLifetime, Envelope: message(recipients...).Envelope})
+		e := message(recipients...).Envelope
+		e.Origin.Auth.ReversePath = true
+		err = draft.Commit(d.Context(), queue.Acceptance{At: time.Now(), Lifetime: queue.DefaultLifetime, Envelope: e})
 	}
 	if err != nil {
 		d.Fatal(err)

@@ -122,8 +122,7 @@ func TestSpikeHoldsInsteadOfFailing(t *testing.T) {
 		d := newDesk(t, refuses(gone.Load), func(o *DispatcherOptions) {
 			o.Known = func(recipient string) bool { return strings.HasPrefix(recipient, "known") }
 			o.Connections = 1
-			o.Notifier = dsn.New(dsn.Options{Store: o.Store.(dsn.Store), Via: "smarthost", Hostname: "mx2.corp.example", Lifetime: time.Hour,
-				Authenticated: func(queue.Message) bool { return true }})
+			o.Notifier = dsn.New(dsn.Options{Store: o.Store.(dsn.Store), Via: "smarthost", Hostname: "mx2.corp.example", Lifetime: time.Hour})
 		})
 		var ids []queue.ID
 		for i := range 8 {
@@ -173,8 +172,7 @@ func TestOneNotificationAfterAStop(t *testing.T) {
 		broken := fmt.Errorf("the disk has gone")
 		fails := &settles{fail: broken}
 		change := func(o *DispatcherOptions) {
-			o.Notifier = dsn.New(dsn.Options{Store: o.Store.(dsn.Store), Via: "smarthost", Hostname: "mx2.corp.example", Lifetime: time.Hour,
-				Authenticated: func(queue.Message) bool { return true }})
+			o.Notifier = dsn.New(dsn.Options{Store: o.Store.(dsn.Store), Via: "smarthost", Hostname: "mx2.corp.example", Lifetime: time.Hour})
 			fails.Store = o.Store
 			o.Store = fails
 		}
