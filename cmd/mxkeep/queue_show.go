@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
+	"github.com/mxkeep/mxkeep/queue"
 	"github.com/mxkeep/mxkeep/relay/admin"
 	"github.com/spf13/cobra"
 )
@@ -160,6 +162,11 @@ func (a *app) whatNext(m admin.Message) string {
 	case "held":
 		return "nothing until a person releases it; until then it does not expire"
 	case "refused":
+		if slices.ContainsFunc(m.Recipients, func(r admin.Recipient) bool {
+			return r.State == "refused" && r.LastReply != nil && queue.KeptFor(r.LastReply.Kept).Again()
+		}) {
+			return "it is tried again by itself when " + clean(m.Upstream) + " is believed"
+		}
 		return "nothing until a person decides; it goes to the trash at " + a.clock(m.KeptUntil)
 	}
 	if m.State == "deleted" && !m.Purged {
