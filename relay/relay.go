@@ -136,6 +136,9 @@ func (r *Relay) openFiles() error {
 
 func (r *Relay) openPrimaries() error {
 	r.notifier = r.newNotifier()
+	if _, upstream := r.config.Upstream(r.config.DSN.Via); r.config.DSN.Via == configs.ViaInternet && !upstream {
+		return errors.New("dsn.via: there is no upstream internet in this version; take a smarthost, or off")
+	}
 	for _, u := range r.config.Upstreams {
 		p, err := r.newPrimary(u)
 		if err != nil {
