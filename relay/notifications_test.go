@@ -144,6 +144,43 @@ func TestSendersAreTold(t *testing.T) {
 	wantAccount(t, c, admin.Account{Accepted: 5 + 1 + 1 + 2, Delivered: 2 + 2, Failed: 2 + 1, Refused: 2})
 }
 
+// TestOneNotificationAfterAStop: the files are closed when the notification is
+// in them, and its attempt is not settled.
+func TestOneNotificationAfterAStop(t *testing.T) {
+	t.Parallel()
+	c, _, smarthost, _ := notifying(t)
+	c.Queue.Interrupted = time.Millisecond
+	before, err := Open(Options{Config: c})
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := before.hold(t, "a@sender.example", true, "gone@corp.example")
+	claimed, err := before.store.Claim(context.Background(), []queue.ID{id}, time.Hour)
+	if err != nil || len(claimed) != 1 {
+		t.Fatalf("%d claimed, %v", len(claimed), err)
+	}
+	now := time.Now()
+	plan := queue.Settlement{ID: id, Attempt: 1, Results: map[int]queue.Result{0: {At: now, Action: queue.Failed, Scope: queue.ScopeOneRecipient, Reply: queue.Reply{Code: 550, Enhanced: "5.1.1"}}}}
+	if plan = before.notifier.Conclude(context.Background(), claimed[0], plan, dsn.Circumstances{Now: now}); plan.Results[0].Action != queue.Failed {
+		t.Errorf("%+v", plan)
+	}
+	if err := before.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r := run(t, c)
+	r.log.await(t, "dsn.exists", "id="+string(id))
+	if m := r.message(id, queue.StateFailed); m.Attempts < 2 { // those before the primary was seen to be up were not believed
+		t.Errorf("%+v", m)
+	}
+	received(t, smarthost, 1)
+	r.log.await(t, "delivery.delivered", "upstream=smarthost")
+	r.stop()
+	if n := len(smarthost.Received()); n != 1 {
+		t.Errorf("%d notifications", n)
+	}
+	wantAccount(t, c, admin.Account{Accepted: 2, Delivered: 1, Failed: 1})
+}
+
 // wantReport checks a notification that was taken.
 func wantReport(t *testing.T, path string, recipients ...string) {
 	t.Helper()
