@@ -60,7 +60,7 @@ func FuzzCommandLines(f *testing.F) {
 		e := extensions{pipelining: true, eightBit: true, utf8: true, dsn: true, size: true, requireTLS: true}
 		m := queue.Message{Size: 7, Envelope: queue.Envelope{Params: queue.Params{Body: "8BITMIME", Ret: ret, EnvID: envID, RequireTLS: true}}}
 		for line, path := range map[string]smtp.Path{
-			e.mailLine(reverse, m, international): reverse,
+			e.mailLine(reverse, m, international):                                        reverse,
 			e.rcptLine(forward, queue.Recipient{ORcpt: orcpt, Notify: []string{notify}}): forward,
 		} {
 			behind, ok := strings.CutPrefix(strings.TrimPrefix(strings.TrimPrefix(line, "MAIL FROM:<"), "RCPT TO:<"), path.String()+">")
