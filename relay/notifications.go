@@ -46,6 +46,21 @@ func outages(transitions []health.Transition, from time.Time) (all []dsn.Outage)
 	return all
 }
 
+// recovered is since when a primary has not been down, as far as is remembered:
+// a bad moment, degraded and up again, is no incident. It is pure.
+func recovered(transitions []health.Transition, since time.Time) time.Time {
+	for i := len(transitions) - 1; i >= 0; i-- {
+		t := transitions[i]
+		if t.From == health.Up || t.To == health.Up {
+			since = t.At
+		}
+		if t.From == health.Down || t.From == health.Recovering || t.To == health.Down || t.To == health.Recovering {
+			return since
+		}
+	}
+	return since
+}
+
 // existed reports whether a recipient is known to exist, or to have existed
 // before its last refusal. That a domain has no source is no knowledge.
 func (r *Relay) existed(recipient string) bool {

@@ -276,6 +276,29 @@ func TestOutagesOfAPrimary(t *testing.T) {
 	}
 }
 
+func TestRecovered(t *testing.T) {
+	noon := time.Date(2026, 3, 12, 12, 0, 0, 0, time.UTC)
+	steps := func(words string) (all []health.Transition) {
+		states := map[byte]health.State{'u': health.Up, 'd': health.Degraded, 'D': health.Down, 'r': health.Recovering}
+		for i := 1; i < len(words); i++ {
+			all = append(all, health.Transition{At: noon.Add(time.Duration(i) * time.Minute), From: states[words[i-1]], To: states[words[i]]})
+		}
+		return all
+	}
+	for words, want := range map[string]int{ // minute i is when it came to the state at i; 100 is Since
+		"": 100, "u": 100, "du": 1, "dDru": 3, "dDrudu": 3, "dDrududu": 3, "udu": 1, "dudu": 1, "ududDru": 6, "uD": 1, "dDr": 100, "dDdu": 3,
+	} {
+		all := steps(words)
+		since := noon.Add(100 * time.Minute)
+		if n := len(all); n > 0 && all[n-1].To == health.Up {
+			since = all[n-1].At
+		}
+		if got := recovered(all, since); !got.Equal(noon.Add(time.Duration(want) * time.Minute)) {
+			t.Errorf("%q: %v", words, got.Sub(noon))
+		}
+	}
+}
+
 func TestPassed(t *testing.T) {
 	now := time.Date(2026, 3, 12, 12, 0, 0, 0, time.UTC)
 	long := now.Add(-24 * time.Hour)

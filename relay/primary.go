@@ -66,6 +66,7 @@ func (r *Relay) newPrimary(c configs.Upstream) (*primary, error) {
 		Observe: p.monitor.Observe, Status: p.monitor.Status, Log: r.log})
 	dispatching := dispatcherOptions(r.config, p, r.store, r.log)
 	dispatching.Notifier, dispatching.Known = r.notifier, r.existed
+	dispatching.Recovered = func(s health.Status) time.Time { return recovered(p.monitor.Transitions(), s.Since) }
 	if p.dispatcher, err = outbound.NewDispatcher(dispatching); err != nil {
 		return nil, err
 	}

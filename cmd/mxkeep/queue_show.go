@@ -84,6 +84,9 @@ func (a *app) showMessage(w io.Writer, s shown) {
 
 // client says who gave us a message.
 func client(o admin.Origin) string {
+	if o.IP == "" { // a notification
+		return "this relay"
+	}
 	words := o.IP
 	if name := o.Host; name != "" {
 		words += " (" + name + ")"

@@ -178,3 +178,12 @@ func TestTheShapeOfAnOutage(t *testing.T) {
 		}
 	})
 }
+
+// TestNotificationsComeFromHere: nobody gave them to us.
+func TestNotificationsComeFromHere(t *testing.T) {
+	for want, o := range map[string]admin.Origin{"this relay": {Reason: "a notification about 7hq2m8x4kd3w"}, "192.0.2.9, plaintext": {IP: "192.0.2.9"}} {
+		if got := client(o); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}

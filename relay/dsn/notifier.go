@@ -104,6 +104,9 @@ func (n *Notifier) Conclude(ctx context.Context, m queue.Message, plan queue.Set
 		}
 		plan.Results[i] = r
 	}
+	if len(failed)+len(delayed)+len(relayed) == 0 {
+		return plan
+	}
 	is := after(m, plan)
 	n.tellFailures(ctx, is, failed, plan, c)
 	if len(delayed) > 0 && n.tell(ctx, Notice{Kind: Delay, At: c.Now, Message: is, Recipients: delayed}) == "" {

@@ -38,8 +38,14 @@ func (d *Dispatcher) attempt(ctx context.Context, m queue.Message) ended {
 	now := time.Now()
 	d.listen(m, report.Results, now)
 	plan := queue.Plan(d.options.Schedule, m, doubted(report.Results, d.believes(now)), now)
-	circumstances := d.circumstances(now)
+	circumstances := d.standing(now)
 	circumstances.Relayed = report.Relayed
+	for _, r := range plan.Results {
+		if r.Action == queue.Failed && dsn.Unknown(r.Reply) {
+			circumstances.Spike = d.spike.look(now).Active // it takes a while
+			break
+		}
+	}
 	plan = d.options.Notifier.Conclude(ctx, m, plan, circumstances) // what it tells is on disk before the attempt is settled
 	plan.Actor, plan.Held, plan.Damaged = actor, held, damaged
 	if least := now.Add(report.Slow); report.Slow > 0 && plan.NextAttempt.Before(least) {
@@ -97,10 +103,14 @@ func doubted(results map[int]queue.Result, believed bool) map[int]queue.Result {
 	return all
 }
 
-// circumstances are how the upstream is at now.
-func (d *Dispatcher) circumstances(now time.Time) dsn.Circumstances {
+// standing is how the upstream is at now, but for a spike.
+func (d *Dispatcher) standing(now time.Time) dsn.Circumstances {
 	s := d.options.Health.Status()
-	return dsn.Circumstances{Now: now, Incident: s.State != health.Up, Recovered: s.Since, Spike: d.spike.look(now).Active}
+	c := dsn.Circumstances{Now: now, Incident: s.State != health.Up, Recovered: s.Since}
+	if d.options.Recovered != nil {
+		c.Recovered = d.options.Recovered(s)
+	}
+	return c
 }
 
 // listen notes what the primary said about recipients that are known to exist.

@@ -56,6 +56,9 @@ type DispatcherOptions struct {
 	Doubt       time.Duration  // a refusal for good is believed once the upstream has been up for so long; default 10 minutes
 	Notifier    *dsn.Notifier  // tells senders; default one that tells nobody
 	Spike       SpikeRules
+	// Recovered says since when the upstream has not been down, if it is up;
+	// default Status.Since, which a bad moment moves. Called concurrently.
+	Recovered func(health.Status) time.Time
 	// Known reports whether a recipient, by its forward-path, is known to exist or
 	// to have existed a moment ago. Called concurrently, and must be quick; nil: nobody is known.
 	Known func(recipient string) bool
@@ -183,7 +186,12 @@ func (d *Dispatcher) Spike() Spike { return d.spike.look(time.Now()) }
 func (d *Dispatcher) SuspectSpike() { d.spike.suspect(time.Now()) }
 
 // Circumstances are how the upstream is now, for a decision about notifications.
-func (d *Dispatcher) Circumstances() dsn.Circumstances { return d.circumstances(time.Now()) }
+func (d *Dispatcher) Circumstances() dsn.Circumstances {
+	now := time.Now()
+	c := d.standing(now)
+	c.Spike = d.spike.look(now).Active
+	return c
+}
 
 // Delivery says how fast mail goes out.
 func (d *Dispatcher) Delivery() Delivery {

@@ -72,8 +72,8 @@ func (g *spikeGuard) note(recipient string, refused bool, now time.Time) {
 	defer g.mu.Unlock()
 	if _, known := g.said[recipient]; !known && len(g.said) >= maxSaid {
 		g.sweep(now)
-		for other := range g.said { // it is still full: any of them makes room
-			if len(g.said) < maxSaid {
+		for other := range g.said { // it is still full: any of them make room, so many that this is seldom
+			if len(g.said) <= maxSaid*9/10 {
 				break
 			}
 			delete(g.said, other)
