@@ -62,6 +62,18 @@ func (w *crowd) left(c *conn) {
 	}
 }
 
+// crowded reports whether there is little room.
+func (s *Server) crowded() bool {
+	s.crowd.mu.Lock()
+	defer s.crowd.mu.Unlock()
+	return s.patience() > 0
+}
+
+// patience is that of now. crowd.mu is held.
+func (s *Server) patience() time.Duration {
+	return s.options.Limits.patience(s.door.sessions() - s.crowd.leaving)
+}
+
 // makeRoom dismisses some of those who have waited too long, if there is little
 // room. A few at a time, so that a flood does not make us look at all of them
 // for each that comes.
@@ -69,7 +81,7 @@ func (s *Server) makeRoom(now time.Time) {
 	w := &s.crowd
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	limit := s.options.Limits.patience(s.door.sessions() - w.leaving)
+	limit := s.patience()
 	if limit == 0 || w.longest.After(now.Add(-limit)) {
 		return
 	}

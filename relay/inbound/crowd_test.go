@@ -214,3 +214,30 @@ func TestDismissedMeanwhile(t *testing.T) {
 	}
 	w.want("421 4.7.0 too many connections")
 }
+
+// TestNoTarpitInACrowd: who guesses addresses is not made to wait where that
+// keeps a place from others.
+func TestNoTarpitInACrowd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, func(o *Options) {
+			o.Limits.Sessions, o.Limits.TarpitAfter, o.Timeouts.Tarpit = 4, 1, time.Second
+		})
+		defer r.finish()
+		w := r.dial("192.0.2.1").hello()
+		w.ask("MAIL FROM:<>", "250")
+		w.ask("RCPT TO:<a@elsewhere.example>", "550")
+		w.ask("RCPT TO:<b@elsewhere.example>", "550")
+		if got := r.refusedFor(reasonTarpit); got != 1 {
+			t.Errorf("%d waited", got)
+		}
+		others := []*wire{r.dial("192.0.2.2").hello(), r.dial("192.0.2.3").hello()}
+		w.ask("RCPT TO:<c@elsewhere.example>", "421 4.7.0 too many refused recipients")
+		w.want("gone")
+		if got := r.refusedFor(reasonTarpit); got != 1 {
+			t.Errorf("%d waited", got)
+		}
+		for _, other := range others {
+			other.close()
+		}
+	})
+}
