@@ -208,7 +208,7 @@ func TestUnderAttack(t *testing.T) {
 		a.Idle, a.Slow, a.Steady = a.Idle/10, a.Slow/10, a.Steady/10
 	}
 	honest(address, 10, 50)
-	files := descriptors(t, pid)
+	files := atRest(t, relay)
 
 	attackers, refused := startAttack(t, a)
 	for _, kind := range []string{kindIdle, kindSlow, kindSteady} {
@@ -259,10 +259,18 @@ func checkFlood(t *testing.T, ended outcomes, codes ...string) {
 	}
 }
 
+// atRest waits until there are no sessions, and returns how many descriptors the
+// relay then has.
+func atRest(t *testing.T, relay *daemon) int {
+	t.Helper()
+	relay.until("end of all sessions", 20*time.Second, func(s admin.Status) bool { return s.Inbound.Sessions == 0 })
+	return descriptors(t, relay.cmd.Process.Pid)
+}
+
 // allGone waits until the relay has as many sessions and descriptors as before.
 func allGone(t *testing.T, relay *daemon, files int) {
 	t.Helper()
-	relay.until("end of all sessions", 20*time.Second, func(s admin.Status) bool { return s.Inbound.Sessions == 0 })
+	atRest(t, relay)
 	relay.until("descriptors", 20*time.Second, func(admin.Status) bool { return descriptors(t, relay.cmd.Process.Pid) <= files })
 }
 
@@ -272,7 +280,7 @@ func TestMoreThanThereIsRoomFor(t *testing.T) {
 	relay, address := besieged(t, "sessions: 100", ", tarpit: 100ms")
 	const letters, first = 50, 10
 	honest(address, first, 50)
-	files := descriptors(t, relay.cmd.Process.Pid)
+	files := atRest(t, relay)
 	attackers, _ := startAttack(t, attack{address, 300, 50, 0, 50})
 	letter, late := oneByOne(4<<10), 0
 	tick := time.NewTicker(20 * time.Millisecond)

@@ -100,14 +100,15 @@ type Inbound struct {
 
 // InboundStats counts since the start.
 type InboundStats struct {
-	Sessions int               // open now
-	Accepted int64             // messages taken into custody
-	Passed   int64             // messages handed to an upstream while the sender waited
-	Unnoted  int64             // of them, without a ledger line, which could not be written
-	Refused  map[string]int64  // transactions and sessions by reason
-	Refusing string            // why nothing can be stored now, for example that the disk is full; "" if it can
-	Full     map[string]string // why no mail for an upstream can be stored now, by upstream
-	Paused   Pause
+	Sessions    int               // open now
+	Accepted    int64             // messages taken into custody
+	Passed      int64             // messages handed to an upstream while the sender waited
+	Unnoted     int64             // of them, without a ledger line, which could not be written
+	Refused     map[string]int64  // transactions and sessions by reason
+	ListsFailed int64             // questions to DNS lists without an answer
+	Refusing    string            // why nothing can be stored now, for example that the disk is full; "" if it can
+	Full        map[string]string // why no mail for an upstream can be stored now, by upstream
+	Paused      Pause
 
 	Certificate Certificate // that is shown to senders; the zero Certificate is none that is known of
 }

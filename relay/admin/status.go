@@ -151,13 +151,14 @@ type Account struct {
 
 // InboundStatus is the side that accepts mail.
 type InboundStatus struct {
-	Sessions int              `json:"sessions"`
-	Accepted int64            `json:"accepted"`
-	Passed   int64            `json:"passed"`  // handed to an upstream while the sender waited
-	Unnoted  int64            `json:"unnoted"` // of them, without a ledger line
-	Refused  map[string]int64 `json:"refused"`
-	Refusing string           `json:"refusing"`
-	Paused   *Paused          `json:"paused"`
+	Sessions    int              `json:"sessions"`
+	Accepted    int64            `json:"accepted"`
+	Passed      int64            `json:"passed"`       // handed to an upstream while the sender waited
+	Unnoted     int64            `json:"unnoted"`      // of them, without a ledger line
+	Refused     map[string]int64 `json:"refused"`      // by reason, as mxkeep help clients names them; a reason is there from the start
+	ListsFailed int64            `json:"lists_failed"` // questions to DNS lists without an answer
+	Refusing    string           `json:"refusing"`
+	Paused      *Paused          `json:"paused"`
 
 	Certificate *CertificateStatus `json:"certificate"` // null if none is known of
 }
@@ -246,7 +247,7 @@ func (stats InboundStats) snapshot(now time.Time) InboundStatus {
 		refused[reason] = n
 	}
 	return InboundStatus{Sessions: stats.Sessions, Accepted: stats.Accepted, Passed: stats.Passed, Unnoted: stats.Unnoted, Refused: refused,
-		Refusing: stats.Refusing, Paused: paused(stats.Paused, now), Certificate: stats.Certificate.snapshot()}
+		ListsFailed: stats.ListsFailed, Refusing: stats.Refusing, Paused: paused(stats.Paused, now), Certificate: stats.Certificate.snapshot()}
 }
 
 func (c Certificate) snapshot() *CertificateStatus {
