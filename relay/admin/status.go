@@ -64,7 +64,15 @@ type UpstreamStatus struct {
 	InFlight      int        `json:"in_flight"`
 	Window        int        `json:"window"`
 	Paused        *Paused    `json:"paused"`
-	Held          *Share     `json:"held"` // null where it is not asked for, or not known
+	Spike         *Spiking   `json:"spike"` // null if there is none
+	Held          *Share     `json:"held"`  // null where it is not asked for, or not known
+}
+
+// Spiking says that an upstream refuses recipients that are known to exist.
+type Spiking struct {
+	Since   Time `json:"since"`
+	Refused int  `json:"refused"` // as unknown
+	Known   int  `json:"known"`   // recipients that it was asked for, and that exist
 }
 
 // Share is what is stored of the mail for an upstream, and what may be.
@@ -274,6 +282,11 @@ func (u Upstream) snapshot(now time.Time) UpstreamStatus {
 	if o := status.Override; o != nil && now.Before(o.Until) {
 		d.State = "forced-" + o.State.String()
 		d.Override = &Override{State: o.State.String(), Until: Time{o.Until}, Actor: o.Actor, Reason: o.Reason}
+	}
+	if u.Spike != nil {
+		if s := u.Spike(); s.Active {
+			d.Spike = &Spiking{Since: Time{s.Since}, Refused: s.Refused, Known: s.Known}
+		}
 	}
 	for _, signal := range slices.Backward(u.Recent()) {
 		if signal.Source != health.SourceSender { // that one has seen nothing of the upstream
