@@ -94,6 +94,7 @@ const (
 	reasonConnections  = "too_many_connections"
 	reasonPerAddress   = "too_many_connections_of_address"
 	reasonPerNetwork   = "too_many_connections_of_network"
+	reasonDismissed    = "dismissed" // it kept us waiting when there was little room
 	reasonProxy        = "bad_proxy_header"
 	reasonListed       = "dns_listed"
 	reasonSlow         = "slow_sender"
