@@ -48,6 +48,7 @@ var walls = []struct{ library, rooms, why string }{
 	{"github.com/emersion/go-smtp", "relay/inbound", "the SMTP engine can be changed as long as one file knows it"},
 	{"github.com/emersion/go-msgauth", "relay/auth", "verdicts are ours, the library only verifies"},
 	{"github.com/d--j/go-milter", "relay/milter", "what filters may do to mail is decided in one room"},
+	{"blitiri.com.ar/go/spf", "relay/auth", "verdicts are ours, the library only verifies"},
 	{"github.com/miekg/dns", "relay/dns relay/promote", "one resolver, with one cache and one set of limits"},
 	{"github.com/caddyserver/certmagic", "relay/acme", "who issues our certificate is the affair of one room"},
 	{"github.com/mholt/acmez", "relay/acme", "who issues our certificate is the affair of one room"},

@@ -21,6 +21,7 @@ type intake struct {
 // openIntake makes the SMTP server.
 func (r *Relay) openIntake() error {
 	o := inboundOptions(r.config, r.log)
+	o.Limits.Sessions = r.places(o.Limits.Sessions)
 	secured, certificate, err := r.certificate()
 	if err != nil {
 		return err
@@ -28,6 +29,9 @@ func (r *Relay) openIntake() error {
 	o.TLS, o.RequireTLS = secured, r.requiresTLS
 	o.Store, o.State, o.Observe, o.ReverseDNS = r.store, r.stateOf, r.observe, r.reverse
 	o.Recipients, o.Lists.Ask = r.recipients, r.resolver.LookupA
+	if o.Authentication.Verifier, err = verifier(r.config, r.resolver, r.log); err != nil {
+		return err
+	}
 	o.Primaries = map[string]*outbound.Upstream{}
 	for _, p := range r.primaries {
 		o.Primaries[p.name] = p.upstream
@@ -89,7 +93,8 @@ func (i *intake) shown() admin.Inbound {
 	return admin.Inbound{
 		Stats: func() admin.InboundStats {
 			s := i.Stats()
-			return admin.InboundStats{Sessions: s.Sessions, Accepted: s.Accepted, Passed: s.Passed, Unnoted: s.Unnoted, Refused: s.Refused, Refusing: s.Refusing, Full: s.Full, Paused: admin.Pause(s.Paused), Certificate: i.certificate(), Filters: shownFilters(s.Filters)}
+			return admin.InboundStats{Sessions: s.Sessions, Accepted: s.Accepted, Passed: s.Passed, Unnoted: s.Unnoted, Refused: s.Refused,
+				ListsFailed: s.ListsFailed, Refusing: s.Refusing, Full: s.Full, Paused: admin.Pause(s.Paused), Certificate: i.certificate(), Filters: shownFilters(s.Filters)}
 		},
 		Pause: func(pause admin.Pause) error {
 			if err := i.pauses.save(pause); err != nil {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/mxkeep/mxkeep/relay/admin"
@@ -52,8 +51,4 @@ func (e *exposition) filters(all []admin.FilterStatus) {
 	for _, f := range all {
 		e.value("filter_seconds_total", f.Took, "filter", f.Name)
 	}
-}
-
-func (e *exposition) counter(name, help string) {
-	fmt.Fprintf(e, "# HELP mxkeep_%s %s\n# TYPE mxkeep_%s counter\n", name, help, name)
 }

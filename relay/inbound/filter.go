@@ -57,9 +57,23 @@ func (s *session) screen(envelope queue.Envelope, draft queue.Draft) (milter.Ver
 	return milter.Verdict{}, &refusal{reply: verdict.Reply, reason: reasonFiltered}
 }
 
-// filtered reads the content to its end, asks the filters, and then hands it to
+// filtered takes what the filters have decided into a message that is accepted.
+func filtered(a *queue.Acceptance, verdict milter.Verdict) {
+	a.Trace = append(verdict.Header, a.Trace...)
+	a.Held = alsoHeld(a.Held, verdict.Reason)
+}
+
+// alsoHeld joins two reasons to hold a message.
+func alsoHeld(one, other string) string {
+	if one == "" || other == "" {
+		return one + other
+	}
+	return one + "; " + other
+}
+
+// screened reads the content to its end, asks the filters, and then hands it to
 // the primary with what they add, or takes it into custody to be held.
-func (p *passing) filtered(r io.Reader) (smtp.Reply, *refusal) {
+func (p *passing) screened(r io.Reader) (smtp.Reply, *refusal) {
 	if p.lack != nil {
 		return smtp.Reply{}, p.lack
 	}
@@ -68,18 +82,16 @@ func (p *passing) filtered(r io.Reader) (smtp.Reply, *refusal) {
 	if no == nil {
 		no = p.flaw(head)
 	}
-	var verdict milter.Verdict
 	if no == nil {
-		verdict, no = p.screen(p.tx.envelope, p.draft)
+		p.verdict, no = p.screen(p.tx.envelope, p.draft)
 	}
 	if no != nil {
 		return smtp.Reply{}, no
 	}
-	p.trace = append(verdict.Header, p.trace...)
-	if verdict.Action == milter.Hold {
+	if p.verdict.Action == milter.Hold {
 		p.primary.Abort()
 		p.tx.envelope.Origin.Reason = reasonFilterHeld
-		return p.retain(head, size, verdict.Reason)
+		return p.retain(head, size)
 	}
 	if no := p.consent(); no != nil {
 		return smtp.Reply{}, no
@@ -103,7 +115,7 @@ func (p *passing) forward() error {
 	for p.failed == nil {
 		n, err := content.Read(*buffer)
 		if n > 0 {
-			p.send((*buffer)[:n])
+			p.send(p.stripped((*buffer)[:n]))
 		}
 		if err == io.EOF {
 			return nil

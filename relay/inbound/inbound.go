@@ -39,6 +39,7 @@
 //	sender.returned          a deferred sender keeps coming back: its mail is taken
 //	intake.failed            the store failed: nothing more is accepted
 //	intake.paused, intake.resumed
+//	auth.panic               a fault of ours in a check of who wrote a message; its result is temperror
 //	engine.error             go-smtp met something it did not expect
 //	certificate.self_signed  no certificate was given; senders that verify will not trust this one
 //	certificate.loaded, certificate.invalid
@@ -63,6 +64,7 @@ const (
 	reasonUpstream     = "other_upstream"
 	reasonRecipients   = "too_many_recipients"
 	reasonRefusals     = "too_many_refusals"
+	reasonErrors       = "too_many_errors"
 	reasonPath         = "bad_path"
 	reasonParameter    = "bad_parameter"
 	reasonPlaintext    = "plaintext"
@@ -80,6 +82,7 @@ const (
 	reasonInjection    = "starttls_injection"
 	reasonHandshake    = "handshake_failed"
 	reasonTimeout      = "timeout"
+	reasonDeaf         = "deaf_client" // it does not read our replies
 	reasonBareCRLF     = "bare_crlf"
 	reasonSize         = "too_big"
 	reasonLoop         = "loop"
@@ -92,6 +95,7 @@ const (
 	reasonConnections  = "too_many_connections"
 	reasonPerAddress   = "too_many_connections_of_address"
 	reasonPerNetwork   = "too_many_connections_of_network"
+	reasonDismissed    = "dismissed" // it kept us waiting when there was little room
 	reasonProxy        = "bad_proxy_header"
 	reasonListed       = "dns_listed"
 	reasonSlow         = "slow_sender"
@@ -102,6 +106,7 @@ const (
 	reasonFilterHeld   = "filter_held"   // instead of being passed
 	reasonOwnHello     = "own_hello"
 	reasonTarpit       = "tarpit" // a refusal that had to be waited for
+	reasonDMARC        = "dmarc"
 	reasonPanic        = "panic"
 	reasonNotSupported = "not_supported"
 )

@@ -49,24 +49,26 @@ type Options struct {
 	// Secured are the domains, as in Domains, to which mail is taken over TLS only; may be nil.
 	Secured map[string]bool
 
-	TLS       *tls.Config // for STARTTLS, which is not offered if it is nil
-	Limits    Limits
-	Rates     Rates
-	Proxies   []netip.Prefix // whose connections begin with a header of the PROXY protocol; may be nil
-	Lists     Lists
-	Greylist  Greylist
-	Filters   milter.Chain   // who is asked about content before it is accepted; may be nil
-	Trusted   []netip.Prefix // networks for whose clients neither Rates nor the limits of an address count; may be nil
-	Timeouts  Timeouts
-	Returning Returning
-	Lifetime  time.Duration // of a message in the queue; default 5 days
-	MinFree   int64         // octets of the disk below which nothing is accepted; 0 leaves that to the store
-	Log       *slog.Logger  // default: nothing is logged
+	TLS      *tls.Config // for STARTTLS, which is not offered if it is nil
+	Limits   Limits
+	Rates    Rates
+	Proxies  []netip.Prefix // whose connections begin with a header of the PROXY protocol; may be nil
+	Lists    Lists
+	Greylist Greylist
+
+	Authentication Authentication
+	Filters        milter.Chain   // who is asked about content before it is accepted; may be nil
+	Trusted        []netip.Prefix // networks for whose clients neither Rates nor the limits of an address count; may be nil
+	Timeouts       Timeouts
+	Returning      Returning
+	Lifetime       time.Duration // of a message in the queue; default 5 days
+	MinFree        int64         // octets of the disk below which nothing is accepted; 0 leaves that to the store
+	Log            *slog.Logger  // default: nothing is logged
 }
 
 // Limits bound what clients may use.
 type Limits struct {
-	Sessions           int   // at the same time; default 500
+	Sessions           int   // at the same time; default 5000
 	SessionsPerAddress int   // at the same time of one address; default 50
 	SessionsPerNetwork int   // at the same time of an IPv4 /24 or an IPv6 /64; default 200
 	MessageSize        int64 // octets of content; default 157286400, as Exchange Online says
@@ -142,7 +144,7 @@ func (o *Options) complete() error {
 }
 
 func (l *Limits) complete() {
-	setDefault(&l.Sessions, 500)
+	setDefault(&l.Sessions, 5000)
 	setDefault(&l.SessionsPerAddress, 50)
 	setDefault(&l.SessionsPerNetwork, 200)
 	setDefault(&l.MessageSize, 157286400)

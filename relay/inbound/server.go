@@ -1,6 +1,7 @@
 package inbound
 
 import (
+	"bufio"
 	"cmp"
 	"context"
 	"errors"
@@ -18,6 +19,7 @@ import (
 type Server struct {
 	options   Options
 	door      door
+	crowd     crowd
 	meter     *meter
 	lists     *lists
 	greylist  *greylist
@@ -26,6 +28,7 @@ type Server struct {
 	returning *returning
 	counts    counts
 	buffers   sync.Pool // of *[]byte, to read content
+	readers   sync.Pool // of *bufio.Reader, for what clients say
 
 	mu      sync.Mutex
 	paused  Pause
@@ -50,7 +53,7 @@ type Stats struct {
 	Unnoted     int64             // of them, without their ledger line
 	ListsFailed int64             // questions to DNS lists without an answer since the start
 	Filters     []milter.Status   // in the order in which they are asked
-	Refused     map[string]int64  // since the start, by reason
+	Refused     map[string]int64  // since the start, by reason; every reason is there from the start
 	Refusing    string            // why nothing can be stored now, "" if it can
 	Full        map[string]string // which limit leaves no room for mail for an upstream, by upstream
 	Paused      Pause             // the zero Pause if there is none
@@ -89,24 +92,27 @@ func (c *counts) unnote() {
 	c.unnoted++
 }
 
-const contentBuffer = 32 << 10
+// contentBuffer takes at once what a client may have sent.
+const contentBuffer = readBuffer
 
 // New checks the options and makes a server, which opens nothing until Serve.
 func New(o Options) (*Server, error) {
 	if err := o.complete(); err != nil {
 		return nil, fmt.Errorf("inbound: %w", err)
 	}
+	m := newMeter(o.Rates)
 	return &Server{
 		options:   o,
 		door:      door{limits: o.Limits, of: map[netip.Prefix]int{}, near: map[netip.Prefix]int{}},
-		meter:     newMeter(o.Rates),
+		meter:     m,
 		lists:     newLists(o.Lists),
 		greylist:  newGreylist(o.Greylist),
 		space:     space{store: o.Store, min: o.MinFree},
 		capacity:  newCapacity(&o),
 		returning: newReturning(o.Returning),
-		counts:    counts{refused: map[string]int64{}},
+		counts:    newCounts(m),
 		buffers:   sync.Pool{New: func() any { b := make([]byte, contentBuffer); return &b }},
+		readers:   sync.Pool{New: func() any { return bufio.NewReaderSize(nil, readBuffer) }},
 		failed:    make(chan struct{}),
 	}, nil
 }
@@ -117,6 +123,8 @@ func New(o Options) (*Server, error) {
 // listener or the store failed.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	g := newGuard(s, l)
+	s.crowd.add(g)
+	defer s.crowd.remove(g)
 	base, cancel := context.WithCancel(context.WithoutCancel(ctx)) // content that is coming may still be committed
 	defer cancel()
 	passing, cut := context.WithCancel(base)

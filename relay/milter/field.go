@@ -147,7 +147,7 @@ func (s *said) ignore(what string) {
 // clean makes a field of a filter one that may stand in a header: lines that end
 // with CRLF and are continued with white space, without other controls.
 func clean(name, value string, utf8Allowed bool) (field, error) {
-	if !isName([]byte(name)) || len(name) > 100 {
+	if !isName([]byte(name)) || len(name) > 100 || strings.EqualFold(name, "Received") { // a Received field ends what is ours
 		return field{}, fmt.Errorf("%.100q is no name of a field", name)
 	}
 	value = strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(value)
