@@ -186,6 +186,7 @@ func TestAdded(t *testing.T) {
 		"a bad name":     {"X Y", "a", ""},
 		"no name":        {"", "a", ""},
 		"a forged field": {"X:\r\nY", "a", ""},
+		"Received":       {"received", "from a by b", ""},
 		"a long line":    {"X", strings.Repeat("x", 1000), ""},
 		"a long name":    {strings.Repeat("X", 101), "a", ""},
 	} {
@@ -290,6 +291,14 @@ func TestCancelled(t *testing.T) {
 	}
 }
 
+func TestCipherBits(t *testing.T) {
+	for suite, want := range map[string]string{"TLS_AES_256_GCM_SHA384": "256", "TLS_CHACHA20_POLY1305_SHA256": "256", "TLS_AES_128_GCM_SHA256": "128", "": ""} {
+		if got := cipherBits(suite); got != want {
+			t.Errorf("%s: %s", suite, got)
+		}
+	}
+}
+
 func TestOptions(t *testing.T) {
 	for _, o := range []Options{{}, {Name: "a"}, {Name: "a", Address: "b", Network: "udp"}, {Name: "a", Address: "b", Network: "tcp", OnFailure: Reject}} {
 		if f, err := New(o); err == nil {
@@ -297,7 +306,7 @@ func TestOptions(t *testing.T) {
 		}
 	}
 	f, err := New(Options{Name: "a", Address: "h:1", Network: "tcp"})
-	if err != nil || f.options.Timeout == 0 || cap(f.places) == 0 || f.Status().Address != "h:1" {
+	if err != nil || f.options.Timeout == 0 || cap(f.places) == 0 || (Chain{f}).Status()[0].Address != "h:1" {
 		t.Errorf("%+v, %v", f, err)
 	}
 }
