@@ -33,6 +33,8 @@ type Origin struct {
 	Hello   string `json:"hello,omitempty"`   // what it said in EHLO or HELO
 	TLS     string `json:"tls,omitempty"`     // for example "TLS1.3"; "" is plaintext
 	Reason  string `json:"reason,omitempty"`  // the admission rule that decided
+
+	Auth Verdicts `json:"auth,omitzero"`
 }
 
 // Cause makes a notification unique: no second message of the same cause is accepted.
