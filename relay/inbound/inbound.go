@@ -97,6 +97,7 @@ const (
 	reasonGreylisted   = "greylisted"
 	reasonOwnHello     = "own_hello"
 	reasonTarpit       = "tarpit" // a refusal that had to be waited for
+	reasonDMARC        = "dmarc"
 	reasonPanic        = "panic"
 	reasonNotSupported = "not_supported"
 )

@@ -54,6 +54,10 @@ type DispatcherOptions struct {
 	MaxWait     time.Duration  // it doubles up to this; default 1 minute
 	Doubt       time.Duration  // a refusal for good is believed once the upstream has been up for so long; default 10 minutes
 	Log         *slog.Logger   // default none
+
+	// Outgoing makes of a message as it is stored what leaves; nil: it leaves as it is.
+	// Errors of its argument must come through as they are.
+	Outgoing func(m queue.Message, stored io.Reader) io.Reader
 }
 
 const (
