@@ -89,6 +89,10 @@ type Identity struct {
 	Client      netip.Addr
 	Hello       string // as the client said it
 	ReversePath string // as between the angle brackets; "" is the null reverse-path
+
+	// At is the time at which signatures must not have ended; zero is now. For
+	// another one the message is read into memory.
+	At time.Time
 }
 
 // Verdicts are what was found out. Domains are A-labels in lower case, or ""
@@ -130,6 +134,7 @@ func (v *Verifier) Verify(ctx context.Context, id Identity, content io.Reader) V
 	defer cancel()
 	from := sender(id)
 	found := Verdicts{By: v.options.ID}
+	back, content := lookBack(id.At, content)
 	var checks sync.WaitGroup
 	checks.Go(func() { found.Hello = v.spf(ctx, id, helloSender(id)) })
 	if id.ReversePath != "" {
@@ -142,6 +147,7 @@ func (v *Verifier) Verify(ctx context.Context, id Identity, content io.Reader) V
 	var published publication
 	checks.Go(func() { published = v.publication(ctx, rest, author) })
 	found.DKIM, found.Unchecked = v.dkim(ctx, rest, h, body)
+	found.DKIM = back.correct(ctx, rest, h, found.DKIM)
 	checks.Wait()
 	v.conclude(&found, author, published, h.dice())
 	found.ReversePath = found.authenticates(from.domain, id.ReversePath != "")

@@ -31,10 +31,12 @@ const (
 )
 
 const (
-	maxSets   = 50        // RFC 8617 4.2.1
-	maxHeader = 128 << 10 // octets
-	maxFields = 1000
-	maxKeys   = 60 // look-ups for one message: a seal of each set, and ten more
+	maxSets    = 50        // RFC 8617 4.2.1
+	maxHeader  = 128 << 10 // octets
+	maxFields  = 1000
+	maxWord    = 255
+	maxResults = 2 << 10
+	maxKeys    = 60 // look-ups for one message: a seal of each set, and ten more
 
 	minRSA, maxRSA = 1024, 4096 // bits
 )
@@ -55,7 +57,8 @@ type Chain struct {
 	ended   bool // the last seal says that the chain is broken
 }
 
-// Set is one link of the chain. The names are as the sealer wrote them.
+// Set is one link of the chain, in the words of its sealer: each on one line, and
+// cut off where it is too long to be true.
 type Set struct {
 	Instance         int
 	Domain, Selector string // d= and s= of the seal

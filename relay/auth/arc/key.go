@@ -41,10 +41,10 @@ type publicKey struct {
 	err       error // the record cannot be used
 }
 
-// errLater says that a key cannot be had now.
-var errLater = errors.New("the key cannot be looked up")
+// ErrLater says that a key cannot be had now: nobody knows what a signature is worth.
+var ErrLater = errors.New("the key cannot be looked up")
 
-// find returns the keys of a selector. An error that is errLater may pass.
+// find returns the keys of a selector. An error that is ErrLater may pass.
 func (k *keyring) find(ctx context.Context, domain, selector string) ([]publicKey, error) {
 	name, err := keyName(domain, selector)
 	if err != nil {
@@ -54,7 +54,7 @@ func (k *keyring) find(ctx context.Context, domain, selector string) ([]publicKe
 		return known.all, known.err
 	}
 	if len(k.found) >= maxKeys {
-		return nil, fmt.Errorf("%w: more than %d keys", errLater, maxKeys)
+		return nil, fmt.Errorf("%w: more than %d keys", ErrLater, maxKeys)
 	}
 	var got keys
 	records, err := k.resolver.LookupTXT(ctx, name)
@@ -63,7 +63,7 @@ func (k *keyring) find(ctx context.Context, domain, selector string) ([]publicKe
 	case errors.As(err, &dns) && dns.IsNotFound:
 		got.err = fmt.Errorf("no key at %s", name)
 	case err != nil:
-		got.err = fmt.Errorf("%w: %w", errLater, err)
+		got.err = fmt.Errorf("%w: %w", ErrLater, err)
 	}
 	for _, record := range records {
 		got.all = append(got.all, parseKey(record))

@@ -58,10 +58,10 @@ func Read(r io.Reader) (*Message, error) {
 	return m, nil
 }
 
-// wantsSimple: a set signs the simple form of the body, which few do.
+// wantsSimple: something signs the simple form of the body, which few do.
 func (m *Message) wantsSimple() bool {
 	for _, f := range m.fields {
-		if f.name != nameMessage {
+		if f.name != nameMessage && f.name != nameDKIM {
 			continue
 		}
 		if tags, err := parseTags(f.value); err == nil && !strings.HasSuffix(tags.form(), "/relaxed") {

@@ -11,6 +11,8 @@ const (
 	nameResults = "arc-authentication-results"
 	nameMessage = "arc-message-signature"
 	nameSeal    = "arc-seal"
+
+	nameDKIM = "dkim-signature"
 )
 
 // set is the fields of one instance.
@@ -169,8 +171,7 @@ func (s *set) check() error {
 
 // shown is the set for those who are told of it.
 func (s *set) shown() Set {
-	results := string(relaxedField("", s.results.value))
-	_, results, _ = strings.Cut(results, ";")
-	return Set{Instance: s.instance, Domain: s.seal.tags["d"], Selector: s.seal.tags["s"], Algorithm: s.seal.tags["a"],
-		Results: strings.ToValidUTF8(trim(results), "?")}
+	_, results, _ := strings.Cut(string(relaxedField("", s.results.value)), ";")
+	word := func(tag string) string { return line(unspace(s.seal.tags[tag]), maxWord) }
+	return Set{Instance: s.instance, Domain: word("d"), Selector: word("s"), Algorithm: word("a"), Results: line(trim(results), maxResults)}
 }

@@ -36,9 +36,20 @@ func trim(s string) string { return strings.Trim(s, " \t\r\n") }
 // clip keeps reasons short, whatever the message says.
 func clip(s string) string {
 	if len(s) > 60 {
-		return strings.ToValidUTF8(s[:60], "") + "..."
+		return line(s, 60) + "..."
 	}
-	return strings.ToValidUTF8(s, "?")
+	return line(s, 60)
+}
+
+// line is text on one line, of no more than n octets.
+func line(s string, n int) string {
+	s = strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return '?'
+		}
+		return r
+	}, strings.ToValidUTF8(s, "?"))
+	return strings.ToValidUTF8(s[:min(n, len(s))], "")
 }
 
 func isTagName(s string) bool {

@@ -32,7 +32,7 @@ func (m *Message) Verify(ctx context.Context, o Options) Chain {
 	}
 	v := &verifier{message: m, sets: sets, now: o.Now, keys: keyring{resolver: o.Resolver}}
 	switch err := v.chain(ctx); {
-	case errors.Is(err, errLater):
+	case errors.Is(err, ErrLater):
 		chain.Status, chain.Reason = TempError, err.Error()
 	case err != nil:
 		chain.Status, chain.Reason = Fail, err.Error()
@@ -40,6 +40,35 @@ func (m *Message) Verify(ctx context.Context, o Options) Chain {
 		chain.Status, chain.OldestPass = Pass, v.oldest(ctx)
 	}
 	return chain
+}
+
+// Signature checks one DKIM-Signature field, counted from the top and from 0, as
+// a field of a set is checked: the two are made alike. It is for whoever wants to
+// know how a message stood at another time than now; what else DKIM asks of such
+// a field (v=, i=) it does not look at. An error that is ErrLater says nothing
+// about the signature.
+func (m *Message) Signature(ctx context.Context, o Options, n int) error {
+	if m.flaw != nil {
+		return m.flaw
+	}
+	for _, f := range m.fields {
+		if f.name != nameDKIM {
+			continue
+		}
+		if n--; n >= 0 {
+			continue
+		}
+		t, err := parseTags(f.value)
+		if err == nil {
+			err = t.need("a", "b", "bh", "d", "h", "s")
+		}
+		if err != nil {
+			return err
+		}
+		v := &verifier{message: m, now: o.Now, keys: keyring{resolver: o.Resolver}}
+		return v.messageSignature(ctx, &part{f, t})
+	}
+	return errors.New("there is no such signature")
 }
 
 // verifier checks the signatures of a chain whose structure is sound.
@@ -55,7 +84,7 @@ type verifier struct {
 // looked up that he has not signed for.
 func (v *verifier) chain(ctx context.Context) error {
 	newest := &v.sets[len(v.sets)-1]
-	if err := v.messageSignature(ctx, newest); err != nil {
+	if err := v.messageSignature(ctx, newest.message); err != nil {
 		return fmt.Errorf("%s of set %d: %w", nameMessage, newest.instance, err)
 	}
 	for i := range slices.Backward(v.sets) {
@@ -70,7 +99,7 @@ func (v *verifier) chain(ctx context.Context) error {
 // ends the search: that the message was changed is then not ruled out.
 func (v *verifier) oldest(ctx context.Context) int {
 	for i := len(v.sets) - 2; i >= 0; i-- {
-		if v.messageSignature(ctx, &v.sets[i]) != nil {
+		if v.messageSignature(ctx, v.sets[i].message) != nil {
 			return v.sets[i].instance + 1
 		}
 	}
@@ -100,9 +129,9 @@ func sealHash(before []set, own *set) []byte {
 	return hash.Sum(nil)
 }
 
-// messageSignature checks the signature of a set over the message.
-func (v *verifier) messageSignature(ctx context.Context, s *set) error {
-	t := s.message.tags
+// messageSignature checks a signature over the message.
+func (v *verifier) messageSignature(ctx context.Context, s *part) error {
+	t := s.tags
 	form := t.form()
 	switch form {
 	case "relaxed/relaxed", "relaxed/simple", "simple/relaxed", "simple/simple":
@@ -110,7 +139,7 @@ func (v *verifier) messageSignature(ctx context.Context, s *set) error {
 		return fmt.Errorf("c=%s is unknown", clip(t["c"]))
 	}
 	names := t.list("h")
-	if slices.Contains(names, nameSeal) {
+	if slices.Contains(names, nameSeal) && s.name == nameMessage {
 		return fmt.Errorf("h= has %s", nameSeal)
 	}
 	if _, has := t["l"]; has { // what is behind l octets may come from anybody
@@ -130,7 +159,7 @@ func (v *verifier) messageSignature(ctx context.Context, s *set) error {
 	if subtle.ConstantTimeCompare(signed, body[:]) == 0 {
 		return errors.New("the body was changed")
 	}
-	return v.signature(ctx, t, messageHash(v.message.fields, names, s.message, strings.HasPrefix(form, "relaxed/")))
+	return v.signature(ctx, t, messageHash(v.message.fields, names, s, strings.HasPrefix(form, "relaxed/")))
 }
 
 // inTime checks x=, the end of a signature.

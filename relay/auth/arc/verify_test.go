@@ -157,6 +157,17 @@ func TestRules(t *testing.T) {
 	}
 }
 
+// TestWordsAreOneLine: what a sealer wrote is kept, and must not be more than a line.
+func TestWordsAreOneLine(t *testing.T) {
+	content := forge(t, letter, forged{instance: 1, cv: "none", seal: " z=1;", results: " i=1; mx; x=\"\x00\x1b\xff\"\r\n " + strings.Repeat("y", 5000)})
+	content = strings.Replace(content, "cv=none; z=1; d=b.example; s=e;", "cv=none; d=b.\r\n\texample"+strings.Repeat("x", 300)+"; s=\x07e;", 1)
+	set := verify(t, content, dns(t)).Sets[0]
+	if len(set.Domain) != maxWord || !strings.HasPrefix(set.Domain, "b.examplex") || set.Selector != "?e" ||
+		len(set.Results) != maxResults || !strings.HasPrefix(set.Results, `mx; x="???" yyy`) {
+		t.Errorf("set is %+v", set)
+	}
+}
+
 // TestFiftySets: so many pass, and one more is no chain.
 func TestFiftySets(t *testing.T) {
 	z := dns(t)
