@@ -55,11 +55,7 @@ func (r *authentication) identity() (auth.Identity, error) {
 		}
 		id.Client = address
 	}
-	at, err := r.at()
-	if r.now != "" {
-		id.At = at
-	}
-	return id, err
+	return id, nil
 }
 
 // at is the time of --now, or of the start.
@@ -87,7 +83,14 @@ func (r *authentication) verifier() (*auth.Verifier, error) {
 	if err != nil {
 		return nil, failure{"dns_unusable", err.Error()}
 	}
-	v, err := auth.New(auth.Options{ID: r.id, Resolver: resolver})
+	at, err := r.at()
+	if err != nil {
+		return nil, err
+	}
+	if r.now == "" {
+		at = time.Time{}
+	}
+	v, err := auth.New(auth.Options{ID: r.id, Resolver: resolver, At: at})
 	if err != nil {
 		return nil, usage("--authserv-id: %v", err)
 	}

@@ -57,6 +57,10 @@ type Options struct {
 	Resolver Resolver
 	Timeout  time.Duration // for all verdicts on one message; default 5 s
 	Log      *slog.Logger  // nil is silence
+
+	// At is the time at which signatures must not have ended; zero is now. For
+	// another one messages are read into memory.
+	At time.Time
 }
 
 // Verifier finds out who wrote messages. It may be used concurrently.
@@ -89,10 +93,6 @@ type Identity struct {
 	Client      netip.Addr
 	Hello       string // as the client said it
 	ReversePath string // as between the angle brackets; "" is the null reverse-path
-
-	// At is the time at which signatures must not have ended; zero is now. For
-	// another one the message is read into memory.
-	At time.Time
 }
 
 // Verdicts are what was found out. Domains are A-labels in lower case, or ""
@@ -134,7 +134,7 @@ func (v *Verifier) Verify(ctx context.Context, id Identity, content io.Reader) V
 	defer cancel()
 	from := sender(id)
 	found := Verdicts{By: v.options.ID}
-	back, content := lookBack(id.At, content)
+	back, content := lookBack(v.options.At, content)
 	var checks sync.WaitGroup
 	checks.Go(func() { found.Hello = v.spf(ctx, id, helloSender(id)) })
 	if id.ReversePath != "" {

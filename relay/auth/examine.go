@@ -38,7 +38,7 @@ func (v *Verifier) Examine(ctx context.Context, id Identity, open func() (io.Rea
 	}
 	defer again.Close()
 	var chain sync.WaitGroup
-	chain.Go(func() { e.message, e.Chain = v.chain(ctx, id, again) })
+	chain.Go(func() { e.message, e.Chain = v.chain(ctx, again) })
 	verdicts := v.Verify(ctx, id, content)
 	chain.Wait()
 	e.Verdicts = verdicts
@@ -46,10 +46,10 @@ func (v *Verifier) Examine(ctx context.Context, id Identity, open func() (io.Rea
 }
 
 // chain validates the chain of a message.
-func (v *Verifier) chain(ctx context.Context, id Identity, content io.Reader) (m *arc.Message, chain arc.Chain) {
+func (v *Verifier) chain(ctx context.Context, content io.Reader) (m *arc.Message, chain arc.Chain) {
 	ctx, cancel := context.WithTimeout(ctx, v.options.Timeout)
 	defer cancel()
-	at := id.At
+	at := v.options.At
 	if at.IsZero() {
 		at = time.Now()
 	}

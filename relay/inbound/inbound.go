@@ -38,6 +38,7 @@
 //	sender.returned          a deferred sender keeps coming back: its mail is taken
 //	intake.failed            the store failed: nothing more is accepted
 //	intake.paused, intake.resumed
+//	auth.panic               a fault of ours in a check of who wrote a message; its result is temperror
 //	engine.error             go-smtp met something it did not expect
 //	certificate.self_signed  no certificate was given; senders that verify will not trust this one
 //	certificate.loaded, certificate.invalid
@@ -62,6 +63,7 @@ const (
 	reasonUpstream     = "other_upstream"
 	reasonRecipients   = "too_many_recipients"
 	reasonRefusals     = "too_many_refusals"
+	reasonErrors       = "too_many_errors"
 	reasonPath         = "bad_path"
 	reasonParameter    = "bad_parameter"
 	reasonPlaintext    = "plaintext"
@@ -79,6 +81,7 @@ const (
 	reasonInjection    = "starttls_injection"
 	reasonHandshake    = "handshake_failed"
 	reasonTimeout      = "timeout"
+	reasonDeaf         = "deaf_client" // it does not read our replies
 	reasonBareCRLF     = "bare_crlf"
 	reasonSize         = "too_big"
 	reasonLoop         = "loop"

@@ -2,11 +2,13 @@ package outbound
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -32,6 +34,7 @@ func TestOptionsAreChecked(t *testing.T) {
 		"negative margin":      func(o *DispatcherOptions) { o.Margin = -1 },
 		"negative wait":        func(o *DispatcherOptions) { o.Wait = -1 },
 		"waits upside down":    func(o *DispatcherOptions) { o.Wait, o.MaxWait = time.Minute, time.Second },
+		"negative patience":    func(o *DispatcherOptions) { o.Spike.Patience = -1 },
 		"schedule at once":     func(o *DispatcherOptions) { o.Schedule = queue.Schedule{Factor: 2, Max: 1} },
 		"schedule that shrinks": func(o *DispatcherOptions) {
 			o.Schedule = queue.Schedule{First: 1, Factor: 0.5, Max: 1}
@@ -78,6 +81,35 @@ func TestDelivers(t *testing.T) {
 		want := fmt.Sprintf("delivery.delivered id=%s sid= upstream=exo address= command= code=0 enhanced= attempt=1 recipients=1 took=0s next=0s maybe_duplicate=false reply=so it is", id)
 		if lines := log.all(); len(lines) != 1 || lines[0] != want {
 			t.Errorf("%q\nwant %q", lines, want)
+		}
+		d.end(nil)
+	})
+}
+
+// TestOutgoing: what leaves is what the caller makes of what is stored, and what
+// cannot be read is held as ever.
+func TestOutgoing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var left string
+		d := newDesk(t, func(_ context.Context, m queue.Message, open func() (io.ReadCloser, error)) Report {
+			content, err := open()
+			if err != nil {
+				return Report{Content: err}
+			}
+			all, err := io.ReadAll(content)
+			if err := errors.Join(err, content.Close()); err != nil {
+				return Report{Content: err}
+			}
+			left = string(all)
+			return gives(m, queue.Delivered, queue.ScopeNone, health.OK)
+		}, func(o *DispatcherOptions) {
+			o.Outgoing = func(m queue.Message, stored io.Reader) io.Reader {
+				return io.MultiReader(strings.NewReader(string(m.ID)+"\r\n"), stored)
+			}
+		})
+		id := d.accept(1)[0]
+		if got := d.state(id); got != queue.StateDelivered || left != string(id)+"\r\n"+text {
+			t.Errorf("%v, %q", got, left)
 		}
 		d.end(nil)
 	})
@@ -293,7 +325,7 @@ func TestFailedIsKept(t *testing.T) {
 		if got := d.state(id); got != queue.StateRefused {
 			t.Errorf("%v", got)
 		}
-		if last := d.message(id).Envelope.Recipients[0].Last; last.Reply.Text != "so it is" || last.Scope != queue.ScopeOneRecipient {
+		if last := d.message(id).Envelope.Recipients[0].Last; last.Reply.Text != "so it is" || last.Scope != queue.ScopeOneRecipient || last.Kept != queue.KeptOff {
 			t.Errorf("%+v", last)
 		}
 		d.end(nil)
