@@ -25,14 +25,8 @@ func sealingKey(t *testing.T, server *dnstest.Server) (configs.ARC, map[string]s
 	if err != nil {
 		t.Fatal(err)
 	}
-	pem, err := key.PEM()
-	if err != nil {
-		t.Fatal(err)
-	}
-	record, err := key.Record()
-	if err != nil {
-		t.Fatal(err)
-	}
+	pem := key.PEM()
+	record := key.Record()
 	server.AddTXT("arc1._domainkey.corp.example", record)
 	return configs.ARC{Key: write(t, string(pem)), Selector: "arc1", Domain: "corp.example", Headers: []string{"subject", "received"}},
 		map[string]string{"arc1._domainkey.corp.example": record}

@@ -25,6 +25,7 @@ type authentication struct {
 	id                  string
 	client, hello, from string
 	dns, now            string
+	at                  time.Time // of --now; zero is now
 	file                string
 }
 
@@ -58,39 +59,22 @@ func (r *authentication) identity() (auth.Identity, error) {
 	return id, nil
 }
 
-// at is the time of --now, or of the start.
-func (r *authentication) at() (time.Time, error) {
-	if r.now == "" {
-		return r.app.now, nil
-	}
-	at, err := time.Parse(time.RFC3339, r.now)
-	if err != nil {
-		return at, usage("--now %s: give a time like 2026-03-12T13:04:10Z", quote(r.now))
-	}
-	return at, nil
-}
-
 // verifier is that of the relay.
 func (r *authentication) verifier() (*auth.Verifier, error) {
 	var o dns.Options
 	if r.dns != "" {
-		if _, err := netip.ParseAddrPort(r.dns); err != nil {
-			return nil, usage("--dns %s: give an IP address and a port, like 192.0.2.53:53", quote(r.dns))
-		}
 		o.Servers = []string{r.dns}
 	}
 	resolver, err := dns.New(o)
 	if err != nil {
-		return nil, failure{"dns_unusable", err.Error()}
+		return nil, usage("--dns: %v", err)
 	}
-	at, err := r.at()
-	if err != nil {
-		return nil, err
+	if r.now != "" {
+		if r.at, err = time.Parse(time.RFC3339, r.now); err != nil {
+			return nil, usage("--now %s: give a time like 2026-03-12T13:04:10Z", quote(r.now))
+		}
 	}
-	if r.now == "" {
-		at = time.Time{}
-	}
-	v, err := auth.New(auth.Options{ID: r.id, Resolver: resolver, At: at})
+	v, err := auth.New(auth.Options{ID: r.id, Resolver: resolver, At: r.at})
 	if err != nil {
 		return nil, usage("--authserv-id: %v", err)
 	}

@@ -59,15 +59,8 @@ func (r *keygen) run(file string) error {
 	if err != nil {
 		return err
 	}
-	text, err := key.Record()
-	if err != nil {
-		return err
-	}
-	pem, err := key.PEM()
-	if err != nil {
-		return err
-	}
-	if err := writeSecret(file, pem); err != nil {
+	text := key.Record()
+	if err := writeSecret(file, key.PEM()); err != nil {
 		return err
 	}
 	made := madeKey{"mxkeep.auth.key/1", file, key.Algorithm(), strings.ToLower(r.selector + "._domainkey." + r.domain), split255(text), text}
@@ -104,22 +97,22 @@ func (r *keygen) make() (*arc.Key, error) {
 }
 
 // writeSecret makes a file that nobody else may read. It takes no file's place.
-func writeSecret(name string, text []byte) (err error) {
+func writeSecret(name string, text []byte) error {
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if errors.Is(err, fs.ErrExist) {
+	switch {
+	case errors.Is(err, fs.ErrExist):
 		return failure{"key_exists", name + " exists"}
-	}
-	if err != nil {
+	case err != nil:
 		return failure{"key_unwritten", err.Error()}
 	}
-	if _, err = f.Write(text); err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = syncFolder(filepath.Dir(name))
-	}
-	if err != nil {
-		return failure{"key_unwritten", errors.Join(err, os.Remove(name)).Error()}
+	return fill(f, text)
+}
+
+// fill writes a new file, safe on the disk, or leaves none.
+func fill(f *os.File, text []byte) error {
+	_, err := f.Write(text)
+	if err = errors.Join(err, f.Sync(), f.Close(), syncFolder(filepath.Dir(f.Name()))); err != nil {
+		return failure{"key_unwritten", errors.Join(err, os.Remove(f.Name())).Error()}
 	}
 	return nil
 }

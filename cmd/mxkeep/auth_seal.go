@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"errors"
 	"io"
 	"strings"
 
@@ -75,16 +74,12 @@ func (r *sealing) run(cmd *cobra.Command, args []string) error {
 			found.DMARC.Result = ""
 		}
 	}
-	at, err := r.at()
-	if err != nil {
-		return err
+	if r.at.IsZero() {
+		r.at = r.app.now
 	}
-	set, err := found.Seal(sealer, nil, at)
-	switch {
-	case errors.Is(err, arc.ErrUnsealed):
+	set, err := found.Seal(sealer, nil, r.at)
+	if err != nil {
 		return failure{"not_sealed", strings.TrimPrefix(err.Error(), arc.ErrUnsealed.Error()+": ")}
-	case err != nil:
-		return err
 	}
 	document := sealed{"mxkeep.auth.seal/1", r.file, m.converted, string(set)}
 	return r.app.document(document, func(w io.Writer) {

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/emersion/go-msgauth/dkim"
+	"github.com/mxkeep/mxkeep/relay/admin"
 	"github.com/mxkeep/mxkeep/relay/dns/dnstest"
 )
 
@@ -102,7 +104,7 @@ func TestAuthSealThenVerify(t *testing.T) {
 		t.Fatalf("%+v", last)
 	}
 	p.write(p.mail, last.out)
-	if got := p.seal(p.mail); got.code != 1 || got.out != "" || !strings.HasPrefix(got.errs, "E1804 not_sealed: the chain has ended already\n") {
+	if got := p.seal(p.mail); got.code != 1 || got.out != "" || !strings.HasPrefix(got.errs, "E1803 not_sealed: the chain has ended already\n") {
 		t.Errorf("%+v", got)
 	}
 }
@@ -160,7 +162,7 @@ func TestAuthKeygen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if again := r.run("auth", "keygen", file, "--domain", "corp.example", "--selector", "arc1"); again.code != exitUsage || again.out != "" || !strings.HasPrefix(again.errs, "E1805 key_exists") {
+	if again := r.run("auth", "keygen", file, "--domain", "corp.example", "--selector", "arc1"); again.code != exitUsage || again.out != "" || !strings.HasPrefix(again.errs, "E1804 key_exists") {
 		t.Errorf("%+v", again)
 	}
 	if after, err := os.ReadFile(file); err != nil || !slices.Equal(after, before) {
@@ -184,12 +186,12 @@ func TestAuthRefuses(t *testing.T) {
 		keygen + " --domain corp.example --selector a;b --algorithm ed25519": "E1101 usage: \"a;b\" is no selector",
 		keygen + " --domain corp.example --selector a --dry-run":             "E1101 usage: auth keygen has no --dry-run",
 		"auth keygen": "E1101 usage: give the file to make",
-		"auth keygen /nowhere/a.pem --domain d.example --selector a --algorithm ed25519": "E1806 key_unwritten",
+		"auth keygen /nowhere/a.pem --domain d.example --selector a --algorithm ed25519": "E1805 key_unwritten",
 		"auth verify a b":                                                            "E1101 usage: give one file",
 		"auth verify " + p.mail:                                                      "E1101 usage: give --client",
 		"auth verify --client x":                                                     `E1101 usage: --client "x": give an IP address`,
 		"auth verify --client ::1 --now noon":                                        `E1101 usage: --now "noon": give a time`,
-		"auth verify --client ::1 --dns here":                                        `E1101 usage: --dns "here": give`,
+		"auth verify --client ::1 --dns here":                                        `E1101 usage: --dns: DNS server "here": want an IP address and a port`,
 		"auth verify --client ::1 --authserv-id [::1]":                               "E1101 usage: --authserv-id",
 		"auth verify /nowhere/a.eml --client ::1":                                    "E1801 message_unreadable",
 		"auth verify " + p.mail + " --client 192.0.2.9 --timeout 1ns --dns " + p.dns: "E1003 timeout",
@@ -197,8 +199,8 @@ func TestAuthRefuses(t *testing.T) {
 		seal: "E1101 usage: give --key",
 		seal + " --key " + p.key + " --headers arc-seal --dns " + p.dns: "E1101 usage: arc-seal must not be signed",
 		seal + " --key " + p.key + " --now noon":                        `E1101 usage: --now "noon": give a time`,
-		seal + " --key " + open:                                         "E1803 bad_key: others may read",
-		seal + " --key /nowhere/a.pem":                                  "E1803 bad_key",
+		seal + " --key " + open:                                         "E1802 bad_key: others may read",
+		seal + " --key /nowhere/a.pem":                                  "E1802 bad_key",
 		"auth seal --key k --selector a --domain d.example":             "E1101 usage: give --authserv-id",
 	} {
 		got := p.run(strings.Fields(args)...)
@@ -213,8 +215,40 @@ func TestAuthNotNow(t *testing.T) {
 	p := newPlace(t)
 	p.write(p.mail, p.seal(p.mail).out)
 	p.server.Trouble("", dnstest.Fail)
-	if got := p.seal(p.mail); got.code != 1 || got.out != "" || !strings.HasPrefix(got.errs, "E1804 not_sealed: ") || !strings.Contains(got.errs, "cannot be looked up") {
+	if got := p.seal(p.mail); got.code != 1 || got.out != "" || !strings.HasPrefix(got.errs, "E1803 not_sealed: ") || !strings.Contains(got.errs, "cannot be looked up") {
 		t.Errorf("%+v", got)
+	}
+}
+
+// TestAuthKeyIsWholeOrNone: what cannot be written to the end is not left behind.
+func TestAuthKeyIsWholeOrNone(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "arc.pem")
+	f, err := os.Create(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	var failed failure
+	if err := fill(f, []byte("key")); !errors.As(err, &failed) || failed.code != "key_unwritten" {
+		t.Errorf("written to a closed file: %v", err)
+	}
+	if _, err := os.Stat(name); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("it is still there: %v", err)
+	}
+}
+
+// TestAuthVerifyWords: all that there may be to say.
+func TestAuthVerifyWords(t *testing.T) {
+	v := verification{Auth: &admin.Auth{MailFrom: admin.SPF{Result: "temperror", Domain: "far.example", Reason: "time-out"},
+		DKIM: []admin.Signature{{Result: "pass", Domain: "far.example", Selector: "s1", Algorithm: "rsa-sha256"},
+			{Result: "fail", Domain: "list.example", Selector: "x\x1b", Algorithm: "ed25519-sha256", Reason: "body hash did not verify"}}, Unchecked: 2,
+		DMARC: admin.DMARC{Result: "none", Domain: "far.example"}, ARC: admin.ARC{Result: "pass", OldestPass: 2}},
+		Sets: []arcSet{{1, "list.example", "s", "rsa-sha256", "mx.list.example; spf=pass"}}}
+	for _, width := range []int{80, 120} {
+		var out strings.Builder
+		a := &app{screen: screen{out: true, width: width, utf8: true}, env: func(string) string { return "" }}
+		a.showVerification(&out, v)
+		golden(t, fmt.Sprintf("auth-verify-%d", width), out.String())
 	}
 }
 

@@ -60,10 +60,7 @@ func dkimpy(t *testing.T, jobs ...job) []answer {
 // of its own server, of which there may be one.
 func dkimpySeal(t *testing.T, content string, cv Status) string {
 	t.Helper()
-	pem, err := testRSA().PEM()
-	if err != nil {
-		t.Fatal(err)
-	}
+	pem := testRSA().PEM()
 	id := fmt.Sprintf("mx%d.other.example", strings.Count(content, "ARC-Seal:"))
 	content = "Authentication-Results: " + id + "; spf=pass smtp.mailfrom=client.example;\r\n\tarc=" + string(cv) + "\r\n" + content
 	got := dkimpy(t, job{Seal: base64.StdEncoding.EncodeToString([]byte(content)), Key: string(pem), Domain: "a.example", Selector: "r", ID: id})

@@ -14,7 +14,7 @@ import (
 )
 
 func TestParseKeyRecord(t *testing.T) {
-	rsaRecord, edRecord := record(t, testRSA()), record(t, testEd25519())
+	rsaRecord, edRecord := testRSA().Record(), testEd25519().Record()
 	_, rsaData, _ := strings.Cut(rsaRecord, "p=")
 	_, edData, _ := strings.Cut(edRecord, "p=")
 	public := testRSA().signer.Public().(*rsa.PublicKey)
@@ -67,6 +67,17 @@ func TestParseKeyRecord(t *testing.T) {
 // small is the record of a key of 512 bits, as nobody makes one any more.
 const small = "v=DKIM1; k=rsa; p=MFwwDQYJKoZIhvcNAQEBBQADSwAwSAJBAL3XISLKcvt18KJ/gA0aIPN53qJe4L5PJg9HzAJi9xkPRmUhHdQzo6fNrbrjLMODyPKMoVjvAcQdgnDEWNoFIsECAwEAAQ=="
 
+const smallKey = `-----BEGIN PRIVATE KEY-----
+MIIBVAIBADANBgkqhkiG9w0BAQEFAASCAT4wggE6AgEAAkEAptMf/GcCaXDYqhgS
+uuggb1Vr1nqqfT/A3T7VUCZPOSDOMreqWgHLNATJ2gW+ggYV/xdvPnuC8cDbM1aR
+TtENXQIDAQABAkAdC1DcTsratKzkIEDSjatn9sVJmB2qpLjdTB0zURgl58oyj0/z
+cKGOoC7d79zG69C7VjMg3NhwCVwDCUzuiO15AiEA2RwGGK+n9+QSB8bcPZP6Q42r
+/G4roDsTq54LCUBat4cCIQDEtTIeUz1PCyn2ks8ojrkKD0MB7zrmmQUivZs5+zcE
++wIgQlXFpxVEhQEyYR3pfQcRmEJZIi+nNLXYNL99L75x+VECIHy9Bo4ybONuCetB
+x7pJX0/gw7Y7VVeb26TfJctL4eT3AiEAvC5GhUCQWIzpnlhUspoVxQ8r92s3RU/H
++wg0QckVqno=
+-----END PRIVATE KEY-----`
+
 // keyed has several records at every name.
 type keyed []string
 
@@ -103,6 +114,7 @@ func TestParseKeyFile(t *testing.T) {
 		{"broken PKCS #1", block("RSA PRIVATE KEY", []byte("x"), nil), "cannot be read"},
 		{"broken PKCS #8", block("PRIVATE KEY", []byte("x"), nil), "cannot be read"},
 		{"a curve", block("PRIVATE KEY", curve, nil), "neither RSA nor Ed25519"},
+		{"RSA of 512 bits", []byte(smallKey), "has 512 bits"},
 		{"no PEM", []byte("hello"), "no key in PEM"},
 	} {
 		key, err := ParseKey(test.text)
@@ -115,7 +127,7 @@ func TestParseKeyFile(t *testing.T) {
 // TestSeveralKeys: of several records at a name, one that fits is enough.
 func TestSeveralKeys(t *testing.T) {
 	content := seal(t, letter, sealer(t, testEd25519()), dns(t))
-	good, other := record(t, testEd25519()), record(t, testRSA())
+	good, other := testEd25519().Record(), testRSA().Record()
 	for _, test := range []struct {
 		records keyed
 		want    Status
@@ -124,7 +136,7 @@ func TestSeveralKeys(t *testing.T) {
 		{keyed{other, good}, Pass},
 		{keyed{good, other}, Pass},
 		{keyed{other, "v=DKIM1; p="}, Fail},
-		{keyed{record(t, mustKey(Ed25519, 0)), good}, Fail}, // two of a kind: the first counts
+		{keyed{mustKey(Ed25519, 0).Record(), good}, Fail}, // two of a kind: the first counts
 	} {
 		if chain := read(t, content).Verify(t.Context(), Options{Resolver: test.records, Now: now}); chain.Status != test.want {
 			t.Errorf("%q: %s (%s)", test.records, chain.Status, chain.Reason)

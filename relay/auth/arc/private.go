@@ -93,25 +93,19 @@ func NewKey(algorithm string, bits int) (*Key, error) {
 func (k *Key) Algorithm() string { return k.algorithm }
 
 // PEM writes the key as PKCS #8.
-func (k *Key) PEM() ([]byte, error) {
-	der, err := x509.MarshalPKCS8PrivateKey(k.signer)
-	if err != nil {
-		return nil, err
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
+func (k *Key) PEM() []byte {
+	der, _ := x509.MarshalPKCS8PrivateKey(k.signer) // it knows both kinds
+	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
 }
 
 // Record is the text of the TXT record for the public half (RFC 6376 3.6.1, RFC
 // 8463 4.2).
-func (k *Key) Record() (string, error) {
+func (k *Key) Record() string {
 	if public, ok := k.signer.Public().(ed25519.PublicKey); ok {
-		return "v=DKIM1; k=ed25519; p=" + base64.StdEncoding.EncodeToString(public), nil
+		return "v=DKIM1; k=ed25519; p=" + base64.StdEncoding.EncodeToString(public)
 	}
-	der, err := x509.MarshalPKIXPublicKey(k.signer.Public())
-	if err != nil {
-		return "", err
-	}
-	return "v=DKIM1; k=rsa; p=" + base64.StdEncoding.EncodeToString(der), nil
+	der, _ := x509.MarshalPKIXPublicKey(k.signer.Public()) // it knows RSA
+	return "v=DKIM1; k=rsa; p=" + base64.StdEncoding.EncodeToString(der)
 }
 
 // sign signs a hash.

@@ -52,18 +52,9 @@ func mustKey(algorithm string, bits int) *Key {
 	return key
 }
 
-func record(t testing.TB, key *Key) string {
-	t.Helper()
-	text, err := key.Record()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return text
-}
-
 // dns has the keys of the sealers of these tests.
 func dns(t testing.TB) zone {
-	return zone{"r._domainkey.a.example": record(t, testRSA()), "e._domainkey.b.example": record(t, testEd25519())}
+	return zone{"r._domainkey.a.example": testRSA().Record(), "e._domainkey.b.example": testEd25519().Record()}
 }
 
 func sealer(t testing.TB, key *Key, headers ...string) *Sealer {

@@ -1,8 +1,11 @@
 package arc
 
 import (
+	"crypto"
+	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -152,12 +155,9 @@ func TestKeyFiles(t *testing.T) {
 		return path
 	}
 	for _, key := range []*Key{testRSA(), testEd25519()} {
-		text, err := key.PEM()
-		if err != nil {
-			t.Fatal(err)
-		}
+		text := key.PEM()
 		again, err := ReadKey(file(key.Algorithm(), text, 0o600))
-		if err != nil || again.Algorithm() != key.Algorithm() || record(t, again) != record(t, key) {
+		if err != nil || again.Algorithm() != key.Algorithm() || again.Record() != key.Record() {
 			t.Errorf("%s read again: %v", key.Algorithm(), err)
 		}
 		for _, mode := range []os.FileMode{0o640, 0o604, 0o620, 0o666} {
@@ -183,6 +183,44 @@ func TestKeyFiles(t *testing.T) {
 	}
 }
 
+// failsLater signs so many times.
+type failsLater struct {
+	crypto.Signer
+	works int
+}
+
+func (f *failsLater) Sign(r io.Reader, hash []byte, o crypto.SignerOpts) ([]byte, error) {
+	if f.works--; f.works < 0 {
+		return nil, errors.New("no")
+	}
+	return f.Signer.Sign(r, hash, o)
+}
+
+func TestKeyThatFails(t *testing.T) {
+	m := read(t, letter)
+	for works := range 2 { // signatures before it fails
+		key := &Key{&failsLater{Signer: testEd25519().signer, works: works}, Ed25519}
+		if set, err := sealer(t, key).Seal(m, Chain{Status: None}, results, now); err == nil || errors.Is(err, ErrUnsealed) || set != nil {
+			t.Errorf("%d: %q %v", works, set, err)
+		}
+	}
+}
+
+// TestLongList: every field that is signed by default, several times, folded
+// into lines of a good length.
+func TestLongList(t *testing.T) {
+	content := ""
+	for _, name := range DefaultHeaders() {
+		content += strings.Repeat(name+": x\r\n", 3)
+	}
+	z := dns(t)
+	sealed := seal(t, content+"\r\nx\r\n", sealer(t, testRSA()), z)
+	wantStatus(t, verify(t, sealed, z), Pass, "")
+	if got := dkimpy(t, job{Verify: base64.StdEncoding.EncodeToString([]byte(sealed)), Zone: z})[0]; got.CV != "pass" {
+		t.Errorf("dkimpy says %+v", got)
+	}
+}
+
 func TestNewKey(t *testing.T) {
 	for _, bits := range []int{0, 512, 1023, 4097} {
 		if _, err := NewKey(RSA, bits); err == nil {
@@ -192,10 +230,10 @@ func TestNewKey(t *testing.T) {
 	if _, err := NewKey("dsa", 2048); err == nil {
 		t.Error("a key of DSA")
 	}
-	if got := record(t, testEd25519()); !strings.HasPrefix(got, "v=DKIM1; k=ed25519; p=") {
+	if got := testEd25519().Record(); !strings.HasPrefix(got, "v=DKIM1; k=ed25519; p=") {
 		t.Errorf("record is %s", got)
 	}
-	if got := record(t, testRSA()); !strings.HasPrefix(got, "v=DKIM1; k=rsa; p=MIIBI") {
+	if got := testRSA().Record(); !strings.HasPrefix(got, "v=DKIM1; k=rsa; p=MIIBI") {
 		t.Errorf("record is %s", got)
 	}
 }

@@ -2,6 +2,7 @@ package arc
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -299,7 +300,7 @@ func TestTooManyKeys(t *testing.T) {
 	content := letter
 	for i := range 40 {
 		for _, kind := range []string{"m", "s"} {
-			z[fmt.Sprintf("%s%d._domainkey.b.example", kind, i)] = record(t, testEd25519())
+			z[fmt.Sprintf("%s%d._domainkey.b.example", kind, i)] = testEd25519().Record()
 		}
 		content = forgeKeys(t, content, i, z)
 	}
@@ -349,6 +350,55 @@ func TestHeaderBeyondMeasure(t *testing.T) {
 		}
 	}
 	wantStatus(t, verify(t, strings.Repeat("X: 1\r\n", maxFields-8)+letter, nil), None, "")
+}
+
+// TestSignature: a field of DKIM is checked as one of a set is.
+func TestSignature(t *testing.T) {
+	z := dns(t)
+	s := sealer(t, testEd25519())
+	sign := func(content, more string) string {
+		m := read(t, content)
+		draft := " v=1; a=ed25519-sha256; c=relaxed/relaxed; d=b.example; s=e;" + more + " h=from:arc-seal; bh=" + base64.StdEncoding.EncodeToString(m.relaxed[:]) + "; b="
+		own, err := s.signed("DKIM-Signature", draft, messageHash(m.fields, []string{"from"}, newPart("DKIM-Signature", draft), true))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(own.raw) + content
+	}
+	good := sign(letter, "")
+	for _, test := range []struct {
+		rule, content string
+		n             int
+		want          string
+	}{
+		{"good", good, 0, ""},
+		{"the second", sign(good, " x=1;"), 1, ""},
+		{"ended", sign(good, " x=1;"), 0, "has ended"},
+		{"changed", strings.Replace(good, "Bob", "Eve", 1), 0, "the body was changed"},
+		{"another field was changed", strings.Replace(good, "Alice", "Eve", 1), 0, "what was signed was changed"},
+		{"tags are missing", strings.Replace(letter, " bh=AA==;", "", 1), 0, "has no bh="},
+		{"none", "From: a\r\n\r\n", 0, "no such signature"},
+		{"too few", good, 2, "no such signature"},
+		{"no tags", "DKIM-Signature: x\r\n\r\n", 0, "no list of tags"},
+		{"header beyond measure", strings.Repeat("X: 1\r\n", maxFields) + good, 0, "header is longer"},
+	} {
+		err := read(t, test.content).Signature(t.Context(), Options{Resolver: z, Now: now}, test.n)
+		if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
+			t.Errorf("%s: %v, want %q", test.rule, err, test.want)
+		}
+	}
+	if err := read(t, good).Signature(t.Context(), Options{Resolver: broken{errors.New("down")}, Now: now}, 0); !errors.Is(err, ErrLater) {
+		t.Errorf("no key now: %v", err)
+	}
+}
+
+// TestLastLineEnd: it is no part of what a signature says of its own field.
+func TestLastLineEnd(t *testing.T) {
+	for value, want := range map[string]string{" b=x; c=y\r\n": " b=; c=y", " b=x\r\n": " b=", " c=y": " c=y"} {
+		if got := string(trimEnd(withoutSignature([]byte(value)))); got != want {
+			t.Errorf("%q: %q, want %q", value, got, want)
+		}
+	}
 }
 
 func TestReaderFails(t *testing.T) {
