@@ -39,6 +39,7 @@ func (c *Config) check(fresh defaults, say report) {
 	c.checkDomains(say)
 	c.checkInbound(say)
 	c.checkQueue(say)
+	c.checkARC(say)
 	c.checkDSN(say)
 	names := map[string]bool{}
 	for i, u := range c.Upstreams {

@@ -185,6 +185,14 @@ type Auth struct {
 	ReceivedSPF string // Yes or No: a Received-SPF field is written, too
 	Timeout     time.Duration
 	Policy      // of domains that say nothing else
+	ARC         ARC
+}
+
+// ARC says how mail is sealed (RFC 8617). Without a key nothing is.
+type ARC struct {
+	Key              string // a file in PEM
+	Selector, Domain string // where its public half is in the DNS
+	Headers          []string
 }
 
 // Policy says what is made of what was found out.

@@ -11,6 +11,7 @@ import (
 	"github.com/mxkeep/mxkeep/queue"
 	"github.com/mxkeep/mxkeep/queue/bolt"
 	"github.com/mxkeep/mxkeep/relay/auth"
+	"github.com/mxkeep/mxkeep/relay/auth/arc"
 	"github.com/mxkeep/mxkeep/relay/dns"
 	"github.com/mxkeep/mxkeep/relay/dsn"
 	"github.com/mxkeep/mxkeep/relay/inbound"
@@ -125,6 +126,22 @@ func verifier(c configs.Config, resolver *dns.Resolver, log *slog.Logger) (*auth
 		return nil, nil
 	}
 	return auth.New(auth.Options{ID: cmp.Or(c.Auth.ID, c.Hostname), Resolver: resolver, Timeout: c.Auth.Timeout, Log: log})
+}
+
+// sealer seals what is taken into custody; nil if nothing is to be.
+func sealer(c configs.Config) (*arc.Sealer, error) {
+	if c.Auth.ARC.Key == "" {
+		return nil, nil
+	}
+	key, err := arc.ReadKey(c.Auth.ARC.Key)
+	if err != nil {
+		return nil, fmt.Errorf("auth.arc: %w", err)
+	}
+	s, err := arc.NewSealer(key, c.Auth.ARC.Domain, c.Auth.ARC.Selector, c.Auth.ARC.Headers)
+	if err != nil {
+		return nil, fmt.Errorf("auth.arc: %w", err)
+	}
+	return s, nil
 }
 
 // outgoing takes fields that claim to be ours out of a message that has any.
