@@ -32,6 +32,7 @@ type Config struct {
 	Domains   []Domain
 	Upstreams []Upstream
 	Queue     Queue
+	DSN       DSN
 	DNS       DNS
 }
 
@@ -249,6 +250,7 @@ type Upstream struct {
 	Delivery        Delivery
 	Probe           Probe
 	Health          Health
+	Spike           Spike
 	Queue           Share
 }
 
@@ -305,11 +307,35 @@ type Health struct {
 	Span, Relief, Ease         time.Duration
 }
 
+// Spike says when an upstream is taken to refuse recipients that it has.
+type Spike struct {
+	Share    float64       // of the recipients known to exist that were heard of
+	Least    int           // recipients
+	Window   time.Duration // within which they count
+	Patience time.Duration // after which its refusals are believed after all
+}
+
+// The ways out for notifications that are no upstream.
+const (
+	ViaOff      = "off"
+	ViaInternet = "internet"
+)
+
+// DSN says whether and how senders are told what became of their mail.
+type DSN struct {
+	Via       string        // ViaOff, ViaInternet, or the name of an upstream
+	From      string        // "" is MAILER-DAEMON at our host name
+	Delay     time.Duration // after which they are told that their mail waits; 0 is never
+	Probation time.Duration // after an upstream came up, within which refusals are not believed
+	PerSender int           // notifications to one address in an hour; 0 is no limit
+}
+
 // Queue says how long mail is kept and when it is tried again.
 type Queue struct {
 	Schedule       Schedule
 	Lifetime       time.Duration
 	Trash, Refused time.Duration
+	RefusedSpam    time.Duration // by policy, of senders that are not authenticated
 	Interrupted    time.Duration // wait, times its attempts, of a message whose attempt a stop of ours cut short
 	Ledger         time.Duration // how long its lines are kept
 	MaxMessages    int64         // held at most, of all upstreams; 0 is no bound
@@ -358,9 +384,10 @@ func Default() Config {
 		},
 		Queue: Queue{
 			Schedule: Schedule{First: time.Minute, Factor: 2, Max: time.Hour, Jitter: 0.1},
-			Lifetime: 5 * day, Trash: 3 * day, Refused: 30 * day, Interrupted: time.Minute, Ledger: 90 * day,
+			Lifetime: 5 * day, Trash: 3 * day, Refused: 30 * day, RefusedSpam: 7 * day, Interrupted: time.Minute, Ledger: 90 * day,
 			GenerationSize: 256 << 20, GenerationAge: time.Hour,
 		},
+		DSN: DSN{Via: ViaOff, Probation: 6 * time.Hour, PerSender: 20},
 		DNS: DNS{Timeout: 2 * time.Second, Tries: 2},
 	}
 }
@@ -387,6 +414,7 @@ func DefaultUpstream() Upstream {
 		Probe: Probe{Every: 20 * time.Second, EveryBad: 10 * time.Second, Jitter: 0.1, Timeout: 30 * time.Second},
 		Health: Health{Bad: 3, Good: 3, Quiet: 6, Trials: 20, Attempts: 3, Relapse: 2, Senders: 3,
 			Span: 10 * time.Minute, Relief: time.Minute, Ease: 10 * time.Minute},
+		Spike: Spike{Share: 0.1, Least: 5, Window: 30 * time.Minute, Patience: day},
 	}
 }
 

@@ -25,6 +25,7 @@ func (c *Config) fields(fresh defaults) []field {
 			choice("format", &c.Log.Format, "text", "json")),
 		section("inbound", c.Inbound.fields()...),
 		section("queue", c.Queue.fields()...),
+		section("dsn", c.DSN.fields()...),
 		section("dns",
 			list("servers", &c.DNS.Servers, text("an IP address with a port", "192.0.2.53:53"), serverAddress),
 			duration("timeout", &c.DNS.Timeout, moment, time.Minute),
@@ -169,9 +170,24 @@ func (u *Upstream) fields() []field {
 			duration("span", &h.Span, moment, day),
 			duration("relief", &h.Relief, moment, day),
 			duration("ease", &h.Ease, moment, day)),
+		section("spike",
+			fraction("share", &u.Spike.Share, 0.01, 1),
+			number("least", &u.Spike.Least, 1, 1000),
+			duration("window", &u.Spike.Window, time.Minute, day),
+			duration("patience", &u.Spike.Patience, time.Hour, 30*day)),
 		section("queue",
 			amount("max_messages", &u.Queue.MaxMessages, 0, 1<<40),
 			size("max_bytes", &u.Queue.MaxBytes, 0, 1<<50)),
+	}
+}
+
+func (d *DSN) fields() []field {
+	return []field{
+		scalar("via", &d.Via, text("off, internet or the name of an upstream", ViaOff), upstreamName),
+		scalar("from", &d.From, text("an address", "postmaster@corp.example"), optional(mailbox)),
+		duration("delay", &d.Delay, 0, 30*day),
+		duration("probation", &d.Probation, 0, 30*day),
+		number("per_sender", &d.PerSender, 0, large),
 	}
 }
 
@@ -186,6 +202,7 @@ func (q *Queue) fields() []field {
 		duration("lifetime", &q.Lifetime, moment, 30*day),
 		duration("trash", &q.Trash, moment, 3650*day),
 		duration("refused", &q.Refused, moment, 3650*day),
+		duration("refused_spam", &q.RefusedSpam, moment, 3650*day),
 		duration("interrupted", &q.Interrupted, moment, day),
 		duration("ledger", &q.Ledger, day, 3650*day),
 		amount("max_messages", &q.MaxMessages, 0, 1<<40),

@@ -142,6 +142,7 @@ type Result struct {
 	RemoteSession  string        `json:"remote_session,omitempty"`
 	Took           time.Duration `json:"took,omitempty"`
 	MaybeDuplicate bool          `json:"maybe_duplicate,omitempty"` // the primary may have taken it although we do not know
+	Kept           KeptFor       `json:"kept,omitempty"`            // why a Refused one is kept
 }
 
 // Acceptance is what is known only at the end of the data.

@@ -86,7 +86,8 @@ func (i *intake) shown() admin.Inbound {
 	return admin.Inbound{
 		Stats: func() admin.InboundStats {
 			s := i.Stats()
-			return admin.InboundStats{Sessions: s.Sessions, Accepted: s.Accepted, Passed: s.Passed, Unnoted: s.Unnoted, Refused: s.Refused, Refusing: s.Refusing, Full: s.Full, Paused: admin.Pause(s.Paused), Certificate: i.certificate()}
+			return admin.InboundStats{Sessions: s.Sessions, Accepted: s.Accepted, Passed: s.Passed, Unnoted: s.Unnoted, Refused: s.Refused,
+				ListsFailed: s.ListsFailed, Refusing: s.Refusing, Full: s.Full, Paused: admin.Pause(s.Paused), Certificate: i.certificate()}
 		},
 		Pause: func(pause admin.Pause) error {
 			if err := i.pauses.save(pause); err != nil {

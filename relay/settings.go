@@ -9,6 +9,7 @@ import (
 	"github.com/mxkeep/mxkeep/queue"
 	"github.com/mxkeep/mxkeep/queue/bolt"
 	"github.com/mxkeep/mxkeep/relay/dns"
+	"github.com/mxkeep/mxkeep/relay/dsn"
 	"github.com/mxkeep/mxkeep/relay/inbound"
 	"github.com/mxkeep/mxkeep/relay/outbound"
 	"github.com/mxkeep/mxkeep/relay/state"
@@ -30,7 +31,7 @@ func limits(c configs.Config) queue.Limits {
 }
 
 func keep(c configs.Config) queue.Keep {
-	return queue.Keep{Trash: c.Queue.Trash, Refused: c.Queue.Refused}
+	return queue.Keep{Trash: c.Queue.Trash, Refused: c.Queue.Refused, Spam: min(c.Queue.RefusedSpam, c.Queue.Refused)}
 }
 
 func dnsOptions(c configs.Config, file *state.File, log *slog.Logger) dns.Options {
@@ -73,7 +74,17 @@ func tlsOptions(t configs.TLS) (outbound.TLS, error) {
 func dispatcherOptions(c configs.Config, p *primary, store outbound.Store, log *slog.Logger) outbound.DispatcherOptions {
 	d := p.config.Delivery
 	return outbound.DispatcherOptions{Upstream: p.upstream, Store: store, Health: p.monitor, Schedule: queue.Schedule(c.Queue.Schedule),
-		Connections: d.Connections, Trials: p.config.Health.Trials, Attempt: d.Attempt, Wait: d.Wait, MaxWait: d.MaxWait, Doubt: d.Doubt, Log: log}
+		Connections: d.Connections, Trials: p.config.Health.Trials, Attempt: d.Attempt, Wait: d.Wait, MaxWait: d.MaxWait, Doubt: d.Doubt,
+		Spike: outbound.SpikeRules(p.config.Spike), Log: log}
+}
+
+func notifierOptions(c configs.Config, log *slog.Logger) dsn.Options {
+	o := dsn.Options{Via: c.DSN.Via, Hostname: c.Hostname, From: c.DSN.From, Delay: c.DSN.Delay, Probation: c.DSN.Probation,
+		Lifetime: c.Queue.Lifetime, PerSender: c.DSN.PerSender, Log: log}
+	if o.Via == configs.ViaOff {
+		o.Via = ""
+	}
+	return o
 }
 
 func inboundOptions(c configs.Config, log *slog.Logger) inbound.Options {

@@ -101,7 +101,7 @@ func texts(m queue.Message) (all []string) {
 		m.MessageID, e.Cause.Kind, string(e.Cause.ID))
 	all = append(all, verdicts(e.Origin.Auth)...)
 	for _, r := range e.Recipients {
-		all = append(all, r.ForwardPath, r.ORcpt, r.Last.Host, r.Last.Address)
+		all = append(all, r.ForwardPath, r.ORcpt, r.Last.Host, r.Last.Address, string(r.Last.Kept))
 	}
 	return all
 }

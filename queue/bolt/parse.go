@@ -183,6 +183,7 @@ func (p *parser) result(r *queue.Result) {
 	p.text("remote_session", &r.RemoteSession)
 	p.number("took", (*int64)(&r.Took))
 	p.truth("maybe_duplicate", &r.MaybeDuplicate)
+	p.text("kept", (*string)(&r.Kept))
 	p.close('}')
 }
 

@@ -17,7 +17,7 @@ func wholeMessage() queue.Message {
 		Extended: time.Hour, Attempts: 3, Step: 2, Size: 2048, MessageID: "<1@client.example>", Digest: queue.Digest{1, 2, 254}, Held: "a reason",
 		HeldAt: at.Add(time.Second), DeletedAt: at.Add(time.Minute), Purged: true, Damaged: true}
 	result := queue.Result{At: at, Action: queue.Deferred, Scope: queue.ScopeOneRecipient, Host: "mx.example", Address: "192.0.2.1:25",
-		RemoteSession: "a\"b\nü", Took: time.Second, MaybeDuplicate: true, Reply: queue.Reply{Command: "RCPT", Code: 451, Enhanced: "4.7.1", Text: "later please"}}
+		RemoteSession: "a\"b\nü", Took: time.Second, MaybeDuplicate: true, Kept: queue.KeptSpike, Reply: queue.Reply{Command: "RCPT", Code: 451, Enhanced: "4.7.1", Text: "later please"}}
 	m.Envelope = queue.Envelope{Upstream: "exo", ReversePath: "alice@client.example",
 		Recipients: []queue.Recipient{{ForwardPath: "bob@corp.example", ORcpt: "rfc822;bob@corp.example", Notify: []string{"FAILURE", "DELAY"}, Last: result, Deleted: true}, {ForwardPath: "carol@corp.example"}},
 		Params:     queue.Params{Body: "8BITMIME", SMTPUTF8: true, Ret: "HDRS", EnvID: "e1", RequireTLS: true},

@@ -80,11 +80,7 @@ func (v view) keptUntil(m queue.Message) (until time.Time) {
 			until = m.DeletedAt.Add(v.keep.Trash)
 		}
 	case queue.StateRefused:
-		for i, r := range m.Envelope.Recipients {
-			if at := r.Last.At.Add(v.keep.Refused); m.RecipientState(i) == queue.StateRefused && at.After(until) {
-				until = at
-			}
-		}
+		until = v.keep.Until(m)
 	}
 	return until
 }
@@ -92,7 +88,7 @@ func (v view) keptUntil(m queue.Message) (until time.Time) {
 func describeResult(r queue.Result) Reply {
 	return Reply{At: Time{r.At}, Outcome: r.Action.String(), Scope: r.Scope.String(), Command: r.Reply.Command,
 		Code: r.Reply.Code, Enhanced: r.Reply.Enhanced, Text: r.Reply.Text, Host: r.Host, Address: r.Address,
-		TookSeconds: Seconds(r.Took), MaybeDuplicate: r.MaybeDuplicate}
+		TookSeconds: Seconds(r.Took), MaybeDuplicate: r.MaybeDuplicate, Kept: string(r.Kept)}
 }
 
 func describeEntry(e queue.Entry) Entry {

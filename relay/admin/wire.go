@@ -175,6 +175,7 @@ type Reply struct {
 	Address        string  `json:"ip"`
 	TookSeconds    float64 `json:"took_seconds"`
 	MaybeDuplicate bool    `json:"maybe_duplicate"`
+	Kept           string  `json:"kept"` // why a refused recipient is kept: hold, off, null-sender, unauthenticated, notify-never, incident, spike, rate, unsent
 }
 
 // Summary is the last line of a listing.
@@ -224,10 +225,10 @@ type ListRequest struct {
 // ChangeRequest asks to change messages. It needs a selection.
 type ChangeRequest struct {
 	Select
-	Verb    string `json:"verb"` // hold, release, retry, delete, undelete
+	Verb    string `json:"verb"` // hold, release, retry, delete, undelete, bounce
 	Reason  string `json:"reason,omitempty"`
 	DryRun  bool   `json:"dry_run,omitempty"`
-	IfCount *int   `json:"if_count,omitempty"` // change nothing if another number matches; delete needs it
+	IfCount *int   `json:"if_count,omitempty"` // change nothing if another number matches; delete and bounce need it
 	Now     bool   `json:"now,omitempty"`      // retry although the upstream is down
 	Limit   int    `json:"limit,omitempty"`    // at most so many, the oldest first; 0 is no limit
 
@@ -251,6 +252,7 @@ type Change struct {
 	Gone         int       `json:"gone"`          // left, or changed, between looking and acting
 	Waiting      []string  `json:"waiting"`       // upstreams that take nothing now; without Now, retry then changes nothing
 	WaitingCount int       `json:"waiting_count"` // messages left out for that
+	MayNot       []Reason  `json:"may_not"`       // of bounce: why senders may not be told, about so many messages
 	IDs          []string  `json:"ids"`
 	Sample       []Message `json:"sample"`
 }

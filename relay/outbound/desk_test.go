@@ -71,19 +71,27 @@ func (d *desk) end(want error) {
 func (d *desk) accept(n int) (ids []queue.ID) {
 	d.Helper()
 	for range n {
-		draft, err := d.store.Create(d.Context())
-		if err == nil {
-			_, err = io.WriteString(draft, text)
-		}
-		if err == nil {
-			err = draft.Commit(d.Context(), queue.Acceptance{At: time.Now(), Lifetime: queue.DefaultLifetime, Envelope: message("b@corp.example").Envelope})
-		}
-		if err != nil {
-			d.Fatal(err)
-		}
-		ids = append(ids, draft.ID())
+		ids = append(ids, d.acceptFor("b@corp.example"))
 	}
 	return ids
+}
+
+// acceptFor takes one message for these recipients into the store.
+func (d *desk) acceptFor(recipients ...string) queue.ID {
+	d.Helper()
+	draft, err := d.store.Create(d.Context())
+	if err == nil {
+		_, err = io.WriteString(draft, text)
+	}
+	if err == nil {
+		e := message(recipients...).Envelope
+		e.Origin.Auth.ReversePath = true
+		err = draft.Commit(d.Context(), queue.Acceptance{At: time.Now(), Lifetime: queue.DefaultLifetime, Envelope: e})
+	}
+	if err != nil {
+		d.Fatal(err)
+	}
+	return draft.ID()
 }
 
 // message reads a message.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/mxkeep/mxkeep/health"
 	"github.com/mxkeep/mxkeep/queue"
+	"github.com/mxkeep/mxkeep/relay/dsn"
 )
 
 // Deliverer makes attempts; Upstream is one.
@@ -53,7 +54,15 @@ type DispatcherOptions struct {
 	Wait        time.Duration  // after a failure that is not about the message, before the next attempt; default 1 second
 	MaxWait     time.Duration  // it doubles up to this; default 1 minute
 	Doubt       time.Duration  // a refusal for good is believed once the upstream has been up for so long; default 10 minutes
-	Log         *slog.Logger   // default none
+	Notifier    *dsn.Notifier  // tells senders; default one that tells nobody
+	Spike       SpikeRules
+	// Recovered says since when the upstream has not been down, if it is up;
+	// default Status.Since, which a bad moment moves. Called concurrently.
+	Recovered func(health.Status) time.Time
+	// Known reports whether a recipient, by its forward-path, is known to exist or
+	// to have existed a moment ago. Called concurrently, and must be quick; nil: nobody is known.
+	Known func(recipient string) bool
+	Log   *slog.Logger // default none
 }
 
 const (
@@ -89,9 +98,15 @@ func (o *DispatcherOptions) complete() error {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	if o.Notifier == nil {
+		o.Notifier = dsn.New(dsn.Options{})
+	}
+	o.Spike.complete()
 	switch s := o.Schedule; {
 	case o.Connections < 0, o.Trials < 0, o.Attempt < 0, o.Margin < 0, o.Wait < 0, o.MaxWait < o.Wait, o.Doubt < 0:
 		return fmt.Errorf("dispatcher of %s: a negative number, or a longest wait below the shortest", o.Upstream.Name())
+	case o.Spike.Share < 0, o.Spike.Least < 0, o.Spike.Window < 0, o.Spike.Patience < 0:
+		return fmt.Errorf("dispatcher of %s: spike rules %+v have a negative number", o.Upstream.Name(), o.Spike)
 	case s.First <= 0 || s.Factor < 1 || s.Max < s.First || s.Jitter < 0 || s.Jitter >= 1:
 		return fmt.Errorf("dispatcher of %s: schedule %+v would not wait", o.Upstream.Name(), s)
 	}
@@ -107,6 +122,7 @@ type Dispatcher struct {
 	kick    chan struct{} // buffer of one: something was changed by an operator
 	turns   chan struct{} // takes a value from each call of Turn
 	panics  atomic.Int64
+	spike   *spikeGuard
 
 	mu       sync.Mutex
 	delivery Delivery
@@ -134,7 +150,7 @@ func NewDispatcher(o DispatcherOptions) (*Dispatcher, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
-	return &Dispatcher{options: o, name: o.Upstream.Name(), kick: make(chan struct{}, 1), turns: make(chan struct{})}, nil
+	return &Dispatcher{options: o, name: o.Upstream.Name(), kick: make(chan struct{}, 1), turns: make(chan struct{}), spike: newSpikeGuard(o.Spike)}, nil
 }
 
 // Pause stops claiming until the pause ends or Resume. Attempts that run go on.
@@ -161,6 +177,21 @@ func (d *Dispatcher) Turn(ctx context.Context) error {
 
 // Resume ends a pause.
 func (d *Dispatcher) Resume() { d.Pause(Pause{}) }
+
+// Spike says what the upstream said lately about recipients that are known to exist.
+func (d *Dispatcher) Spike() Spike { return d.spike.look(time.Now()) }
+
+// SuspectSpike says that refusals were held for a spike before the last stop:
+// it goes on until recipients are taken.
+func (d *Dispatcher) SuspectSpike() { d.spike.suspect(time.Now()) }
+
+// Circumstances are how the upstream is now, for a decision about notifications.
+func (d *Dispatcher) Circumstances() dsn.Circumstances {
+	now := time.Now()
+	c := d.standing(now)
+	c.Spike = d.spike.look(now).Active
+	return c
+}
 
 // Delivery says how fast mail goes out.
 func (d *Dispatcher) Delivery() Delivery {

@@ -32,6 +32,7 @@ func TestOptionsAreChecked(t *testing.T) {
 		"negative margin":      func(o *DispatcherOptions) { o.Margin = -1 },
 		"negative wait":        func(o *DispatcherOptions) { o.Wait = -1 },
 		"waits upside down":    func(o *DispatcherOptions) { o.Wait, o.MaxWait = time.Minute, time.Second },
+		"negative patience":    func(o *DispatcherOptions) { o.Spike.Patience = -1 },
 		"schedule at once":     func(o *DispatcherOptions) { o.Schedule = queue.Schedule{Factor: 2, Max: 1} },
 		"schedule that shrinks": func(o *DispatcherOptions) {
 			o.Schedule = queue.Schedule{First: 1, Factor: 0.5, Max: 1}
@@ -293,7 +294,7 @@ func TestFailedIsKept(t *testing.T) {
 		if got := d.state(id); got != queue.StateRefused {
 			t.Errorf("%v", got)
 		}
-		if last := d.message(id).Envelope.Recipients[0].Last; last.Reply.Text != "so it is" || last.Scope != queue.ScopeOneRecipient {
+		if last := d.message(id).Envelope.Recipients[0].Last; last.Reply.Text != "so it is" || last.Scope != queue.ScopeOneRecipient || last.Kept != queue.KeptOff {
 			t.Errorf("%+v", last)
 		}
 		d.end(nil)
