@@ -355,6 +355,7 @@ type Schedule struct {
 // DNS says who is asked for names.
 type DNS struct {
 	Servers []string // "ip:port"; none: those of /etc/resolv.conf
+	Trusted bool     // they validate DNSSEC, and the way to them is safe
 	Timeout time.Duration
 	Tries   int
 }

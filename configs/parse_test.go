@@ -206,6 +206,7 @@ func TestWrongValues(t *testing.T) {
 		"dns: {servers: [192.0.2.53]}\n":                       `4:17 dns.servers[0]: not an IP address with a port; 192.0.2.53:53`,
 		"dns: {servers: [\"dns.example:53\"]}\n":               `4:17 dns.servers[0]: not an IP address with a port`,
 		"dns: {servers: [\"192.0.2.53:0\"]}\n":                 `4:17 dns.servers[0]: not an IP address with a port`,
+		"dns: {trusted: yes, tries: 1}\n":                      `4:16 dns.trusted: want true or false, not "yes"`,
 		"dns: {tries: 11}\n":                                   `4:14 dns.tries: out of range`,
 		"upstreams: [b.example]\n":                             `4:1 upstreams: there is upstream as well; Keep one`,
 		"domains: [b.example]\n":                               `4:1 domains: there is domain as well; Keep one`,

@@ -35,7 +35,7 @@ func keep(c configs.Config) queue.Keep {
 }
 
 func dnsOptions(c configs.Config, file *state.File, log *slog.Logger) dns.Options {
-	return dns.Options{Servers: c.DNS.Servers, Timeout: c.DNS.Timeout, Tries: c.DNS.Tries, Keep: file, Log: log}
+	return dns.Options{Servers: c.DNS.Servers, Timeout: c.DNS.Timeout, Tries: c.DNS.Tries, Trusted: c.DNS.Trusted, Keep: file, Log: log}
 }
 
 func upstreamOptions(c configs.Config, u configs.Upstream, resolver *dns.Resolver) (outbound.Options, error) {

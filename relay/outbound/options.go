@@ -69,6 +69,7 @@ const (
 	TLSRequired      TLSPolicy = iota // encrypted, and the name in the certificate is right
 	TLSOpportunistic                  // encrypted if it is offered, whoever it is
 	TLSNone                           // never encrypted
+	TLSEncrypted                      // encrypted, whoever it is
 )
 
 // TLS says how sessions are secured. At least TLS 1.2 is spoken.
@@ -77,12 +78,17 @@ type TLS struct {
 	ServerName  string           // to find in the certificate; default the host's name
 	Roots       *x509.CertPool   // nil are the system's
 	Certificate *tls.Certificate // ours, shown if the primary asks for it; may be nil
+	// Verify, if not nil, judges what the host showed instead of Roots and its name.
+	Verify func(tls.ConnectionState) error
 }
 
 func (t TLS) config(host string) *tls.Config {
 	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: host, RootCAs: t.Roots, InsecureSkipVerify: t.Policy != TLSRequired}
 	if t.ServerName != "" {
 		c.ServerName = t.ServerName
+	}
+	if t.Verify != nil {
+		c.InsecureSkipVerify, c.VerifyConnection = true, t.Verify
 	}
 	if t.Certificate != nil {
 		c.Certificates = []tls.Certificate{*t.Certificate}

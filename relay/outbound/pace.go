@@ -21,6 +21,7 @@ import (
 type pace struct {
 	max, trials int
 	first, most time.Duration
+	independent bool // there is nothing to learn from one attempt for another: the maximum, always
 
 	window  int  // at most so many attempts at once
 	ramping bool // the window has not reached its maximum since the last restart
@@ -58,6 +59,8 @@ func (p *pace) limit(state health.State, throttled bool) int {
 	switch {
 	case state == health.Down:
 		return 0
+	case p.independent:
+		return p.max
 	case state == health.Recovering && p.owed > 0:
 		return 1
 	case throttled:
@@ -69,7 +72,7 @@ func (p *pace) limit(state health.State, throttled bool) int {
 // ended learns from an attempt of the given epoch. While the primary is
 // throttling us nothing grows.
 func (p *pace) ended(epoch int, l lesson, throttled bool, now time.Time) {
-	if epoch != p.epoch {
+	if epoch != p.epoch || p.independent {
 		return
 	}
 	switch {
