@@ -226,8 +226,10 @@ func (w *world) zone(lines ...string) {
 // tlsa publishes a TLSA record of a host.
 func (w *world) tlsa(host string, usage, selector, matching int, data []byte) {
 	w.Helper()
-	w.zone(fmt.Sprintf("_%d._tcp.%s. 60 IN TLSA %d %d %d %s", w.port, host, usage, selector, matching, hex.EncodeToString(data)))
+	w.zone(fmt.Sprintf("%s. 60 IN TLSA %d %d %d %s", w.tlsaName(host), usage, selector, matching, hex.EncodeToString(data)))
 }
+
+func (w *world) tlsaName(host string) string { return fmt.Sprintf("_%d._tcp.%s", w.port, host) }
 
 // keyOf is the digest of a certificate's key.
 func keyOf(t *testing.T, c tls.Certificate) []byte {

@@ -110,7 +110,11 @@ func New(o Options) *Cache {
 			TLSClientConfig: &tls.Config{RootCAs: o.Roots, MinVersion: tls.VersionTLS12},
 			DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
 				host, _, _ := net.SplitHostPort(address) // the client has made it
-				return o.Dial(ctx, host)
+				conn, err := o.Dial(ctx, host)
+				if err == nil { // a handshake goes on when the request has ended
+					err = conn.SetDeadline(time.Now().Add(o.Timeout))
+				}
+				return conn, err
 			}},
 	}
 	if o.Keep != nil {
