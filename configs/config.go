@@ -15,6 +15,7 @@ package configs
 import (
 	"cmp"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -240,8 +241,8 @@ func (r Recipients) Used() []string {
 
 // Upstream is a primary that mail is delivered to.
 type Upstream struct {
-	Name            string // "primary" if it is the only one and not given
-	Hosts           []string
+	Name            string   // "primary" if it is the only one and not given
+	Hosts           []string // names, addresses, or "mx:DOMAIN"; see HostsOf for "mx"
 	Port            int
 	TLS             TLS
 	SourceAddress   netip.Addr
@@ -447,6 +448,17 @@ func (c Config) DomainsOf(upstream string) []string {
 		}
 	}
 	return names
+}
+
+// HostsOf are the hosts of an upstream, with the domain that "mx" stands for.
+func (c Config) HostsOf(u Upstream) []string {
+	hosts := slices.Clone(u.Hosts)
+	for i, h := range hosts {
+		if domains := c.DomainsOf(u.Name); h == byMX && len(domains) > 0 {
+			hosts[i] = byMX + ":" + domains[0] // Check wants exactly one
+		}
+	}
+	return hosts
 }
 
 // ProbeRecipient is the address that probes of the upstream name at RCPT.

@@ -20,7 +20,8 @@ func (u *Upstream) hops(ctx context.Context, turn uint32) (hops []hop, failures 
 	if u.way != nil {
 		return u.way.hops, u.way.failures
 	}
-	for _, h := range u.hosts {
+	hosts, failures := u.standing(ctx)
+	for _, h := range hosts {
 		addresses, err := u.addresses(ctx, h)
 		if err != nil {
 			a := failed(health.PhaseResolve, "connect", err)

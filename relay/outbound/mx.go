@@ -15,8 +15,8 @@ import (
 
 // mxHost is a host that takes mail for a domain.
 type mxHost struct {
-	name       string // lower case, no final dot
-	preference uint16
+	Name       string `json:"name"` // lower case, no final dot
+	Preference uint16 `json:"preference"`
 }
 
 // mxSet are the hosts of a domain, in the order in which to try them.
@@ -50,7 +50,7 @@ func findExchanges(ctx context.Context, r ExchangeResolver, domain string) (mxSe
 	case found.Aliases > maxAliases:
 		return mxSet{}, fmt.Errorf("%s: a chain of %d aliases, more than %d", domain, found.Aliases, maxAliases)
 	case isNotFound(err):
-		return mxSet{hosts: []mxHost{{name: domain}}, secure: found.Secure, implicit: true}, nil
+		return mxSet{hosts: []mxHost{{Name: domain}}, secure: found.Secure, implicit: true}, nil
 	case err != nil:
 		return mxSet{}, err
 	}
@@ -71,11 +71,11 @@ func ordered(list []net.MX, shuffle func(n int, swap func(i, j int))) []mxHost {
 		}
 	}
 	shuffle(len(hosts), func(i, j int) { hosts[i], hosts[j] = hosts[j], hosts[i] })
-	slices.SortStableFunc(hosts, func(a, b mxHost) int { return cmp.Compare(a.preference, b.preference) })
+	slices.SortStableFunc(hosts, func(a, b mxHost) int { return cmp.Compare(a.Preference, b.Preference) })
 	seen := map[string]bool{}
 	hosts = slices.DeleteFunc(hosts, func(e mxHost) bool {
-		before := seen[e.name]
-		seen[e.name] = true
+		before := seen[e.Name]
+		seen[e.Name] = true
 		return before
 	})
 	return hosts[:min(len(hosts), maxHosts)]
@@ -86,7 +86,7 @@ func ordered(list []net.MX, shuffle func(n int, swap func(i, j int))) []mxHost {
 func before(hosts []mxHost, ours func(mxHost) bool) []mxHost {
 	for _, mine := range hosts { // in order, so the first one of ours is the best
 		if ours(mine) {
-			return slices.DeleteFunc(slices.Clone(hosts), func(e mxHost) bool { return e.preference >= mine.preference })
+			return slices.DeleteFunc(slices.Clone(hosts), func(e mxHost) bool { return e.Preference >= mine.Preference })
 		}
 	}
 	return hosts

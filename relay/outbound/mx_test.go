@@ -15,7 +15,7 @@ import (
 func written(hosts []mxHost) string {
 	var all []string
 	for _, e := range hosts {
-		all = append(all, fmt.Sprintf("%s %d", e.name, e.preference))
+		all = append(all, fmt.Sprintf("%s %d", e.Name, e.Preference))
 	}
 	return strings.Join(all, ", ")
 }
@@ -57,7 +57,7 @@ func TestExchangesBeforeOurs(t *testing.T) {
 		"c.example e.example": "a.example 10, b.example 10",
 		"b.example":           "",
 	} {
-		if got := written(before(hosts, func(e mxHost) bool { return strings.Contains(ours, e.name) })); got != want {
+		if got := written(before(hosts, func(e mxHost) bool { return strings.Contains(ours, e.Name) })); got != want {
 			t.Errorf("we are %q: %s, want %s", ours, got, want)
 		}
 	}

@@ -20,7 +20,8 @@ type Upstream struct {
 	way     *way // to hosts that were found already; nil: hosts say where
 
 	mu     sync.Mutex
-	idle   []*session // the one used last is last
+	last   map[string]keptExchanges // of domains among the hosts
+	idle   []*session               // the one used last is last
 	closed bool
 	ending sync.WaitGroup // idle sessions that say QUIT
 }
@@ -30,7 +31,7 @@ func NewUpstream(o Options) (*Upstream, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
-	u := &Upstream{options: o, slots: slots{most: o.Connections}}
+	u := &Upstream{options: o, slots: slots{most: o.Connections}, last: map[string]keptExchanges{}}
 	for _, text := range o.Hosts {
 		h, err := parseHost(text, o.Port)
 		if err != nil {
@@ -38,6 +39,9 @@ func NewUpstream(o Options) (*Upstream, error) {
 		}
 		if !h.literal.IsValid() && o.Resolver == nil {
 			return nil, fmt.Errorf("upstream %s: host %s needs a resolver", o.Name, h.name)
+		}
+		if h.mx && o.Exchanges == nil {
+			return nil, fmt.Errorf("upstream %s: host %s needs a resolver of MX records", o.Name, text)
 		}
 		u.hosts = append(u.hosts, h)
 	}

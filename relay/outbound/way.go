@@ -39,32 +39,32 @@ func (n *Internet) way(ctx context.Context, domain string) (way, error) {
 		return way{}, err
 	}
 	hosts := set.hosts
-	set.hosts = before(hosts, func(e mxHost) bool { return e.name == strings.ToLower(n.options.Hello) })
+	set.hosts = before(hosts, func(e mxHost) bool { return e.Name == strings.ToLower(n.options.Hello) })
 	found := n.lookUp(ctx, set)
 	if set.implicit && len(found) == 1 && isNotFound(found[0].err) {
 		return way{}, smtp.NewReply(550, statusNoHost, "there is no host for the domain %s", domain)
 	}
 	set.hosts = before(set.hosts, func(e mxHost) bool {
-		return slices.ContainsFunc(found, func(f mxFound) bool { return f.name == e.name && n.areWe(f) })
+		return slices.ContainsFunc(found, func(f mxFound) bool { return f.Name == e.Name && n.areWe(f) })
 	})
 	policy := n.policies.Policy(ctx, domain)
 	var w way
 	for _, f := range found[:len(set.hosts)] { // what was cut off was at the end
-		if f.err == nil && policy.Enforced() && !policy.Lists(f.name) {
+		if f.err == nil && policy.Enforced() && !policy.Lists(f.Name) {
 			f.err = fmt.Errorf("the MTA-STS policy of %s does not list the host", domain)
 		}
 		if f.err != nil {
-			w.failures = append(w.failures, unresolved{f.name, failed(health.PhaseResolve, "connect", f.err)})
+			w.failures = append(w.failures, unresolved{f.Name, failed(health.PhaseResolve, "connect", f.err)})
 			continue
 		}
 		secured := n.secure(f, domain, policy)
 		for _, a := range f.addresses[:min(len(f.addresses), maxAddresses-len(w.hops))] {
-			w.hops = append(w.hops, hop{host: f.name, address: netip.AddrPortFrom(a, uint16(n.options.Port)), tls: secured, plain: secured.Policy == TLSOpportunistic})
+			w.hops = append(w.hops, hop{host: f.Name, address: netip.AddrPortFrom(a, uint16(n.options.Port)), tls: secured, plain: secured.Policy == TLSOpportunistic})
 		}
 	}
 	if len(w.hops)+len(w.failures) == 0 {
 		a := circular(health.PhaseResolve, "connect", "none of the domain is before us in its MX records")
-		w.failures = []unresolved{{hosts[0].name, a}}
+		w.failures = []unresolved{{hosts[0].Name, a}}
 	}
 	return w, nil
 }
@@ -77,7 +77,7 @@ func (n *Internet) lookUp(ctx context.Context, set mxSet) []mxFound {
 	for i, e := range set.hosts {
 		running.Go(func() {
 			f := mxFound{mxHost: e}
-			addresses, usable, err := n.addresses(ctx, e.name)
+			addresses, usable, err := n.addresses(ctx, e.Name)
 			f.all, f.addresses, f.err = addresses.List, usable, err
 			if err == nil && set.secure && addresses.Secure {
 				f.err = n.lookUpKeys(ctx, &f, addresses.Name)
@@ -93,7 +93,7 @@ func (n *Internet) lookUp(ctx context.Context, set mxSet) []mxFound {
 // CNAME records, or else at its own (RFC 7672 2.2.2). That they cannot be looked
 // up is an error: somebody may be hiding them.
 func (n *Internet) lookUpKeys(ctx context.Context, f *mxFound, canonical string) error {
-	for _, base := range slices.Compact([]string{canonical, f.name}) {
+	for _, base := range slices.Compact([]string{canonical, f.Name}) {
 		list, secure, err := n.options.Resolver.LookupTLSA(ctx, "_"+strconv.Itoa(n.options.Port)+"._tcp."+base)
 		if err != nil && !isNotFound(err) {
 			return fmt.Errorf("TLSA records: %w", err)
