@@ -35,6 +35,7 @@ type Config struct {
 	Queue     Queue
 	DSN       DSN
 	DNS       DNS
+	Auth      Auth
 }
 
 // HTTP is the listener of /healthz and /readyz.
@@ -170,6 +171,29 @@ type Returning struct {
 	Over  time.Duration
 }
 
+// The words of switches, and of Policy.DMARC.
+const (
+	Yes          = "yes"
+	No           = "no"
+	DMARCObserve = "observe"
+	DMARCEnforce = "enforce"
+)
+
+// Auth says how it is found out who wrote a message.
+type Auth struct {
+	Verify      string // Yes or No: nothing is found out, written or taken out
+	ID          string // our authserv-id; "" is Hostname
+	ReceivedSPF string // Yes or No: a Received-SPF field is written, too
+	Timeout     time.Duration
+	Policy      // of domains that say nothing else
+}
+
+// Policy says what is made of what was found out.
+type Policy struct {
+	DMARC string // DMARCObserve or DMARCEnforce
+	Held  string // Yes or No: unauthenticated mail is held
+}
+
 // Domain is one to accept mail for.
 type Domain struct {
 	Name       string
@@ -177,6 +201,7 @@ type Domain struct {
 	Recipients Recipients
 	TLS        string // TLSRequired: no mail in plaintext; "" is TLSOpportunistic
 	Admission         // "" is what Inbound says
+	Auth       Policy // "" is what Config.Auth says
 }
 
 // The sources of what is known about recipients, and the policies for those
@@ -389,8 +414,9 @@ func Default() Config {
 			Lifetime: 5 * day, Trash: 3 * day, Refused: 30 * day, RefusedSpam: 7 * day, Interrupted: time.Minute, Ledger: 90 * day,
 			GenerationSize: 256 << 20, GenerationAge: time.Hour,
 		},
-		DSN: DSN{Via: ViaOff, Probation: 6 * time.Hour, PerSender: 20},
-		DNS: DNS{Timeout: 2 * time.Second, Tries: 2},
+		DSN:  DSN{Via: ViaOff, Probation: 6 * time.Hour, PerSender: 20},
+		DNS:  DNS{Timeout: 2 * time.Second, Tries: 2},
+		Auth: Auth{Verify: Yes, ReceivedSPF: No, Timeout: 5 * time.Second, Policy: Policy{DMARC: DMARCObserve, Held: No}},
 	}
 }
 
@@ -437,6 +463,11 @@ func (c Config) AdmissionOf(d Domain) Admission {
 		a.WhenUp = WhenPass
 	}
 	return a
+}
+
+// PolicyOf is what counts for a domain.
+func (c Config) PolicyOf(d Domain) Policy {
+	return Policy{DMARC: cmp.Or(d.Auth.DMARC, c.Auth.DMARC), Held: cmp.Or(d.Auth.Held, c.Auth.Held)}
 }
 
 // DomainsOf lists the names of the domains of an upstream, in the order of the file.

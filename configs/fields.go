@@ -31,6 +31,13 @@ func (c *Config) fields(fresh defaults) []field {
 			yesNo("trusted", &c.DNS.Trusted),
 			duration("timeout", &c.DNS.Timeout, moment, time.Minute),
 			number("tries", &c.DNS.Tries, 1, 10)),
+		section("auth",
+			choice("verify", &c.Auth.Verify, Yes, No),
+			scalar("authserv_id", &c.Auth.ID, name("a domain name of ours", "mx2.corp.example"), optional(domainName)),
+			choice("received_spf", &c.Auth.ReceivedSPF, No, Yes),
+			duration("timeout", &c.Auth.Timeout, moment, 30*time.Second),
+			choice("dmarc", &c.Auth.DMARC, DMARCObserve, DMARCEnforce),
+			choice("held_when_unauthenticated", &c.Auth.Held, No, Yes)),
 	}
 }
 
@@ -114,6 +121,9 @@ func (d *Domain) fields() []field {
 		choiceOrNone("role", &d.Role, RoleFallback, RoleFront),
 		choiceOrNone("when_up", &d.WhenUp, WhenDefer, WhenPass),
 		choiceOrNone("when_busy", &d.WhenBusy, WhenTake, WhenDefer),
+		section("auth",
+			choiceOrNone("dmarc", &d.Auth.DMARC, DMARCObserve, DMARCEnforce),
+			choiceOrNone("held_when_unauthenticated", &d.Auth.Held, No, Yes)),
 		scalar("tls", &d.TLS, text("one of required, opportunistic", TLSRequired), optional(domainTLS)),
 	}
 }

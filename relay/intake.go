@@ -28,6 +28,9 @@ func (r *Relay) openIntake() error {
 	o.TLS, o.RequireTLS = secured, r.requiresTLS
 	o.Store, o.State, o.Observe, o.ReverseDNS = r.store, r.stateOf, r.observe, r.reverse
 	o.Recipients, o.Lists.Ask = r.recipients, r.resolver.LookupA
+	if o.Authentication.Verifier, err = verifier(r.config, r.resolver, r.log); err != nil {
+		return err
+	}
 	o.Primaries = map[string]*outbound.Upstream{}
 	for _, p := range r.primaries {
 		o.Primaries[p.name] = p.upstream

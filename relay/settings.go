@@ -1,13 +1,16 @@
 package relay
 
 import (
+	"cmp"
 	"crypto/tls"
 	"fmt"
+	"io"
 	"log/slog"
 
 	"github.com/mxkeep/mxkeep/configs"
 	"github.com/mxkeep/mxkeep/queue"
 	"github.com/mxkeep/mxkeep/queue/bolt"
+	"github.com/mxkeep/mxkeep/relay/auth"
 	"github.com/mxkeep/mxkeep/relay/dns"
 	"github.com/mxkeep/mxkeep/relay/dsn"
 	"github.com/mxkeep/mxkeep/relay/inbound"
@@ -75,7 +78,7 @@ func dispatcherOptions(c configs.Config, p *primary, store outbound.Store, log *
 	d := p.config.Delivery
 	return outbound.DispatcherOptions{Upstream: p.upstream, Store: store, Health: p.monitor, Schedule: queue.Schedule(c.Queue.Schedule),
 		Connections: d.Connections, Trials: p.config.Health.Trials, Attempt: d.Attempt, Wait: d.Wait, MaxWait: d.MaxWait, Doubt: d.Doubt,
-		Spike: outbound.SpikeRules(p.config.Spike), Log: log}
+		Spike: outbound.SpikeRules(p.config.Spike), Outgoing: outgoing, Log: log}
 }
 
 func notifierOptions(c configs.Config, log *slog.Logger) dsn.Options {
@@ -98,9 +101,11 @@ func inboundOptions(c configs.Config, log *slog.Logger) inbound.Options {
 	if o.Lists = (inbound.Lists{Block: c.Inbound.Lists.Block, Allow: c.Inbound.Lists.Allow, Timeout: c.Inbound.Lists.Timeout}); c.Inbound.Lists.Action == configs.ListReject {
 		o.Lists.Action = inbound.RejectListed
 	}
+	o.Authentication = inbound.Authentication{ReceivedSPF: c.Auth.ReceivedSPF == configs.Yes, Rules: map[string]auth.Rule{}}
 	for _, d := range c.Domains {
 		o.Domains[d.Name], o.Rules[d.Name] = d.Upstream, rule(c.AdmissionOf(d))
 		o.Secured[d.Name] = d.TLS == configs.TLSRequired
+		o.Authentication.Rules[d.Name] = authRule(c.PolicyOf(d))
 	}
 	for _, u := range c.Upstreams {
 		if host := c.HostsOf(u)[0]; !outbound.ByMX(host) { // senders have the MX records themselves
@@ -108,6 +113,27 @@ func inboundOptions(c configs.Config, log *slog.Logger) inbound.Options {
 		}
 	}
 	return o
+}
+
+// authRule is what becomes of mail to one domain for what is known of its author.
+func authRule(p configs.Policy) auth.Rule {
+	return auth.Rule{Enforce: p.DMARC == configs.DMARCEnforce, HoldUnauthenticated: p.Held == configs.Yes}
+}
+
+// verifier finds out who wrote messages; nil if nobody is to.
+func verifier(c configs.Config, resolver *dns.Resolver, log *slog.Logger) (*auth.Verifier, error) {
+	if c.Auth.Verify != configs.Yes {
+		return nil, nil
+	}
+	return auth.New(auth.Options{ID: cmp.Or(c.Auth.ID, c.Hostname), Resolver: resolver, Timeout: c.Auth.Timeout, Log: log})
+}
+
+// outgoing takes fields that claim to be ours out of a message that has any.
+func outgoing(m queue.Message, stored io.Reader) io.Reader {
+	if v := m.Envelope.Origin.Auth; v.Claims > 0 {
+		return auth.Strip(stored, v.By)
+	}
+	return stored
 }
 
 // rule is what the admission of one domain goes by.

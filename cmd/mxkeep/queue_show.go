@@ -60,6 +60,7 @@ func (a *app) showMessage(w io.Writer, s shown) {
 	f.block(clean(m.ID)+"   ", cellWidth(clean(m.ID))+len(between), head...)
 	f.labelled("from", from(m), "via "+client(m.Client))
 	f.labelled("message", m.MessageID, "upstream "+m.Upstream, "accepted because "+strings.ReplaceAll(m.Client.Reason, "_", " "))
+	f.labelled("auth", authWords(m.Auth)...)
 	for _, r := range m.Recipients {
 		items := []string{r.Address, r.State}
 		if r.LastReply != nil {

@@ -40,6 +40,7 @@ func (v view) describe(m queue.Message) Message {
 		KeptUntil:  Time{v.keptUntil(m)},
 		Digest:     m.Digest.String(),
 		Client:     Origin{IP: o.Address, Host: o.Host, Hello: o.Hello, TLS: o.TLS, Reason: o.Reason},
+		Auth:       describeAuth(o.Auth),
 		Recipients: make([]Recipient, 0, len(m.Envelope.Recipients))}
 	d.NextReason, d.NextAt = v.next(m)
 	if len(m.Pending()) > 0 {
@@ -95,7 +96,8 @@ func describeEntry(e queue.Entry) Entry {
 	d := Entry{Schema: SchemaEntry, Seq: e.Seq, At: Time{e.At}, Event: string(e.Event), ID: string(e.ID), Attempt: e.Attempt,
 		Actor: e.Actor, Reason: e.Reason, Upstream: e.Upstream, From: e.ReversePath, Recipients: e.Recipients,
 		Results: make([]Reply, 0, len(e.Results)), MessageID: e.MessageID, SizeBytes: e.Size,
-		Client: Origin{IP: e.Origin.Address, Host: e.Origin.Host, Hello: e.Origin.Hello, TLS: e.Origin.TLS, Reason: e.Origin.Reason}}
+		Client: Origin{IP: e.Origin.Address, Host: e.Origin.Host, Hello: e.Origin.Hello, TLS: e.Origin.TLS, Reason: e.Origin.Reason},
+		Auth:   describeAuth(e.Origin.Auth)}
 	if d.Recipients == nil {
 		d.Recipients = []string{}
 	}

@@ -143,6 +143,7 @@ type Message struct {
 	Damaged    bool        `json:"damaged"` // the content was last found to differ from what was received
 	Digest     string      `json:"sha256"`
 	Client     Origin      `json:"client"`
+	Auth       *Auth       `json:"auth"` // null if nobody looked
 	Recipients []Recipient `json:"recipients"`
 }
 
@@ -206,6 +207,7 @@ type Entry struct {
 	MessageID  string   `json:"message_id"`
 	SizeBytes  int64    `json:"size_bytes"`
 	Client     Origin   `json:"client"`
+	Auth       *Auth    `json:"auth"` // null if nobody looked
 }
 
 // Select chooses messages: rules of queue.ParseFilter, or everything.

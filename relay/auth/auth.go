@@ -81,6 +81,9 @@ func New(o Options) (*Verifier, error) {
 	return &Verifier{o}, nil
 }
 
+// ID is our authserv-id.
+func (v *Verifier) ID() string { return v.options.ID }
+
 // Identity is who handed a message over.
 type Identity struct {
 	Client      netip.Addr

@@ -10,10 +10,14 @@ type author struct {
 	domain string // "" if it is not exactly one
 	flaw   string // why it is none
 	many   bool   // it says to be of several
+	unread bool   // the header could not be read
 }
 
 // author finds the domain of From (RFC 7489 6.6.1).
 func (h *head) author() author {
+	if h.err != nil {
+		return author{flaw: "the header could not be read", unread: true}
+	}
 	if h.over != "" {
 		return author{flaw: h.over}
 	}

@@ -37,6 +37,8 @@ func (v *Verifier) dkim(ctx context.Context, resolver *budget, h head, body io.R
 	switch {
 	case len(all) == 0:
 		return nil, 0
+	case h.err != nil:
+		return failed(all, TempError, "the header could not be read"), unchecked
 	case h.over != "":
 		return failed(all, PermError, h.over), unchecked
 	case signed > maxSigned: // then none, for the library takes all or nothing

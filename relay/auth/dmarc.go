@@ -195,6 +195,7 @@ func (v *Verifier) conclude(found *Verdicts, a author, p publication, dice int) 
 	if spf.Result == "" { // the null reverse-path: RFC 7489 4.1 takes the name of the client
 		spf = found.Hello
 	}
+	found.Unknown = a.unread
 	if a.domain != "" {
 		_, found.Author, found.Unknown = evidence(a.domain, record{}, spf, found.DKIM)
 	}
@@ -227,6 +228,9 @@ func evaluate(a author, p publication, spf SPF, signatures []Signature, dice int
 	d := DMARC{Domain: a.domain, Record: p.at, Percent: p.percent}
 	if a.domain == "" {
 		d.Result, d.Reason, d.Several = PermError, a.flaw, a.many
+		if a.unread {
+			d.Result = TempError
+		}
 		return d
 	}
 	if p.at != "" {

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"bytes"
+	"errors"
 	"hash/fnv"
 	"io"
 	"strings"
@@ -19,6 +20,7 @@ type head struct {
 	rest   []byte // what of the content has been read behind raw
 	fields []field
 	over   string // why it is not whole, "" if it is
+	err    error  // that reading it ended with, but for its end
 	more   io.Reader
 }
 
@@ -48,6 +50,9 @@ func readHead(r io.Reader) (h head, body io.Reader) {
 	more := r
 	if err != nil {
 		more = failing{err}
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		h.err = err
 	}
 	switch {
 	case end < 0 && err != nil: // all of it is header

@@ -99,6 +99,7 @@ const (
 	reasonGreylisted   = "greylisted"
 	reasonOwnHello     = "own_hello"
 	reasonTarpit       = "tarpit" // a refusal that had to be waited for
+	reasonDMARC        = "dmarc"
 	reasonPanic        = "panic"
 	reasonNotSupported = "not_supported"
 )

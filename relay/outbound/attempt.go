@@ -76,11 +76,26 @@ func (d *Dispatcher) deliver(ctx context.Context, m queue.Message) (report Repor
 	}()
 	// Reading our own disk is short, and a cancelled attempt must not look like damage.
 	read := context.WithoutCancel(ctx)
-	report = d.options.Upstream.Deliver(ctx, m, func() (io.ReadCloser, error) { return d.options.Store.Content(read, m.ID) })
+	report = d.options.Upstream.Deliver(ctx, m, func() (io.ReadCloser, error) { return d.content(read, m) })
 	if report.Content != nil {
 		held = "the content cannot be read: " + report.Content.Error()
 	}
 	return report, held
+}
+
+// content opens a message as it leaves.
+func (d *Dispatcher) content(ctx context.Context, m queue.Message) (io.ReadCloser, error) {
+	stored, err := d.options.Store.Content(ctx, m.ID)
+	if err != nil || d.options.Outgoing == nil {
+		return stored, err
+	}
+	return outgoing{d.options.Outgoing(m, stored), stored}, nil
+}
+
+// outgoing reads what leaves, and closes what is stored.
+type outgoing struct {
+	io.Reader
+	io.Closer
 }
 
 // believes reports whether a refusal for good is to be believed now: a primary

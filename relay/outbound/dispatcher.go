@@ -65,7 +65,10 @@ type DispatcherOptions struct {
 	// Known reports whether a recipient, by its forward-path, is known to exist or
 	// to have existed a moment ago. Called concurrently, and must be quick; nil: nobody is known.
 	Known func(recipient string) bool
-	Log   *slog.Logger // default none
+	// Outgoing makes of a message as it is stored what leaves; nil: it leaves as it is.
+	// Errors of its argument must come through as they are.
+	Outgoing func(m queue.Message, stored io.Reader) io.Reader
+	Log      *slog.Logger // default none
 }
 
 const (
