@@ -312,6 +312,8 @@ type Delivery struct {
 	Messages    int           // on one connection
 	Age, Idle   time.Duration // of a connection
 	Recipients  int           // of one transaction
+	StartRate   int           // messages a minute at first, and after an outage
+	MaxRate     int           // messages a minute, at most; 0 is no limit
 	Attempt     time.Duration // deadline
 	Wait        time.Duration // after a failure that is not about the message, before the next attempt
 	MaxWait     time.Duration // it doubles up to this
@@ -399,7 +401,7 @@ func Default() Config {
 			MinFree:   512 << 20,
 			Admission: Admission{Role: RoleFallback, WhenUp: WhenDefer, WhenBusy: WhenTake},
 			ACME:      ACME{Challenge: ChallengeHTTP},
-			Limits: Limits{Sessions: 500, SessionsPerAddress: 50, SessionsPerNetwork: 200, Recipients: 100, Refusals: 20, TarpitAfter: 5, Received: 100, Rate: 500,
+			Limits: Limits{Sessions: 5000, SessionsPerAddress: 50, SessionsPerNetwork: 200, Recipients: 100, Refusals: 20, TarpitAfter: 5, Received: 100, Rate: 500,
 				MessageSize: 150 << 20}, // what Exchange Online says: nothing it takes is refused here, and nothing more is kept
 			Timeouts: InboundTimeouts{Greeting: time.Second, Command: 5 * time.Minute, Handshake: 30 * time.Second, Idle: 3 * time.Minute,
 				Session: time.Hour, Tarpit: time.Second, Write: time.Minute, ReverseDNS: 5 * time.Second, Drain: 30 * time.Second},
@@ -437,7 +439,7 @@ func DefaultUpstream() Upstream {
 		Timeouts: OutboundTimeouts{Connect: 30 * time.Second, Greeting: time.Minute, Hello: time.Minute, TLS: time.Minute,
 			Mail: 5 * time.Minute, Rcpt: 5 * time.Minute, Data: 2 * time.Minute, Block: 3 * time.Minute, Final: 10 * time.Minute,
 			Reset: time.Minute, Quit: 5 * time.Second},
-		Delivery: Delivery{Connections: 20, Messages: 100, Age: 15 * time.Minute, Idle: 20 * time.Second, Recipients: 100,
+		Delivery: Delivery{Connections: 20, Messages: 100, Age: 15 * time.Minute, Idle: 20 * time.Second, Recipients: 100, StartRate: 600,
 			Attempt: 30 * time.Minute, Wait: time.Second, MaxWait: time.Minute, Doubt: 10 * time.Minute},
 		Probe: Probe{Every: 20 * time.Second, EveryBad: 10 * time.Second, Jitter: 0.1, Timeout: 30 * time.Second},
 		Health: Health{Bad: 3, Good: 3, Quiet: 6, Trials: 20, Attempts: 3, Relapse: 2, Senders: 3,

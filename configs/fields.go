@@ -160,6 +160,8 @@ func (u *Upstream) fields() []field {
 			duration("age", &d.Age, moment, day),
 			duration("idle", &d.Idle, moment, day),
 			number("recipients", &d.Recipients, 1, 100),
+			number("start_rate", &d.StartRate, 1, large),
+			number("max_rate", &d.MaxRate, 0, large),
 			duration("attempt", &d.Attempt, moment, day),
 			duration("wait", &d.Wait, moment, day),
 			duration("max_wait", &d.MaxWait, moment, day),

@@ -227,6 +227,7 @@ func TestUpstreams(t *testing.T) {
 		"upstreams: []":                   `3:1 upstreams: it is missing`,
 		"upstream: a b":                   `3:11 upstream.hosts[0]: "a b" is not a host`,
 		"upstream: 192.0.2.300":           `3:11 upstream.hosts[0]: not a host`,
+		"upstream: {hosts: 'mx:'}":        `3:19 upstream.hosts[0]: "mx:" is not a host`,
 		"upstream: mx.corp.example:70000": `3:11 upstream.hosts[0]: not a host`,
 		"upstream: bücher.example":        `3:11 upstream.hosts[0]: not a host`,
 		"upstream: mx2.corp.example":      `3:11 upstream.hosts[0]: is this relay`,

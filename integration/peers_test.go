@@ -20,6 +20,7 @@ import (
 
 // peerConfig is a relay with the intervals of a test in front of one host.
 const peerConfig = `hostname: mx2.corp.example
+dns: {servers: ["127.0.0.9:1"]}
 data: %q
 socket: %q
 http:
@@ -41,6 +42,7 @@ upstream:
     every_bad: 500ms
     timeout: 5s
   delivery:
+    start_rate: 1000000
     wait: 100ms
     max_wait: 1s
 `

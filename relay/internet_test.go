@@ -99,3 +99,31 @@ func TestInternetIsStuck(t *testing.T) {
 		t.Error("nothing runs, and nothing is said")
 	}
 }
+
+// TestPrimaryByMX: the primary is where the MX records of its domain lead.
+func TestPrimaryByMX(t *testing.T) {
+	t.Parallel()
+	c, primary, _, _ := notifying(t)
+	server := dnstest.New(t, "corp.example. 60 IN MX 10 mx.corp.example.", "corp.example. 60 IN MX 20 mx2.corp.example.", "corp.example. 60 IN MX 30 mx3.corp.example.",
+		"mx.corp.example. 60 IN A 127.0.0.25", "mx3.corp.example. 60 IN A 127.0.0.97")
+	c.Upstreams, c.DSN.Via, c.DNS.Servers = c.Upstreams[:1], configs.ViaOff, []string{server.Listen(t)}
+	u := &c.Upstreams[0]
+	u.Hosts, u.Port, u.PrivateNetworks = []string{"mx"}, int(primary.Addrs()[0].Port()), []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+	r := run(t, c)
+	r.log.await(t, "health.changed", "upstream=exo", "to=up")
+	r.hold(t, "a@sender.example", true, "bob@corp.example")
+	if got := received(t, primary, 1); !slices.Equal(got, []string{"bob@corp.example"}) {
+		t.Errorf("%v", got)
+	}
+	if st := r.status(); !slices.Equal(st.Upstreams[0].Hosts, []string{"mx:corp.example"}) {
+		t.Errorf("%q", st.Upstreams[0].Hosts)
+	}
+	r.stop()
+	if hints := inboundOptions(c, nil).Hints; len(hints) != 0 {
+		t.Errorf("senders are told to use %v", hints)
+	}
+	c.DNS.Trusted = true
+	if !dnsOptions(c, nil, nil).Trusted {
+		t.Error("dns.trusted is lost")
+	}
+}

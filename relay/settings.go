@@ -77,7 +77,8 @@ func tlsOptions(t configs.TLS) (outbound.TLS, error) {
 func dispatcherOptions(c configs.Config, p *primary, store outbound.Store, log *slog.Logger) outbound.DispatcherOptions {
 	d := p.config.Delivery
 	return outbound.DispatcherOptions{Upstream: p.upstream, Store: store, Health: p.monitor, Schedule: queue.Schedule(c.Queue.Schedule),
-		Connections: d.Connections, Trials: p.config.Health.Trials, Attempt: d.Attempt, Wait: d.Wait, MaxWait: d.MaxWait, Doubt: d.Doubt,
+		Connections: d.Connections, Trials: p.config.Health.Trials, StartRate: d.StartRate, MaxRate: d.MaxRate,
+		Attempt: d.Attempt, Wait: d.Wait, MaxWait: d.MaxWait, Doubt: d.Doubt,
 		Spike: outbound.SpikeRules(p.config.Spike), Outgoing: outgoing, Log: log}
 }
 

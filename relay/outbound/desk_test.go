@@ -28,6 +28,9 @@ type desk struct {
 	ended  chan error
 }
 
+// anyRate is no limit on the messages a minute, for tests of everything else.
+const anyRate = 1 << 30
+
 // primaryFunc is a Deliverer.
 type primaryFunc func(ctx context.Context, m queue.Message, open func() (io.ReadCloser, error)) Report
 
@@ -42,7 +45,7 @@ func newDesk(t *testing.T, deliver primaryFunc, change func(*DispatcherOptions))
 	t.Helper()
 	d := &desk{T: t, store: queuetest.New(), health: &standing{tokens: make(chan struct{}, 1)}, ended: make(chan error, 1)}
 	d.health.set(health.Status{State: health.Up})
-	o := DispatcherOptions{Upstream: deliver, Store: d.store, Health: d.health}
+	o := DispatcherOptions{Upstream: deliver, Store: d.store, Health: d.health, StartRate: anyRate}
 	if change != nil {
 		change(&o)
 	}

@@ -49,6 +49,8 @@ type DispatcherOptions struct {
 	Schedule    queue.Schedule // default queue.DefaultSchedule
 	Connections int            // at most so many attempts at once; default 20
 	Trials      int            // messages, one at a time, before the ramp of a recovery; default 20
+	StartRate   int            // messages a minute at first, and after an outage; default 600
+	MaxRate     int            // messages a minute, at most; 0 is no limit
 	Attempt     time.Duration  // deadline of one attempt; default 30 minutes
 	Margin      time.Duration  // by which a lease outlasts its attempt: for settling; default 1 minute
 	Wait        time.Duration  // after a failure that is not about the message, before the next attempt; default 1 second
@@ -57,7 +59,8 @@ type DispatcherOptions struct {
 	Notifier    *dsn.Notifier  // tells senders; default one that tells nobody
 	Spike       SpikeRules
 	// Independent says that the messages go to many who have nothing to do with
-	// each other: no failure of one holds up another, and there is no ramp.
+	// each other: no failure of one holds up another, and there is no ramp:
+	// StartRate and Connections are what may be, always.
 	Independent bool
 	// Recovered says since when the upstream has not been down, if it is up;
 	// default Status.Since, which a bad moment moves. Called concurrently.
@@ -74,6 +77,7 @@ type DispatcherOptions struct {
 const (
 	defaultConnections = 20
 	defaultTrials      = 20
+	defaultStartRate   = 600
 	defaultAttempt     = 30 * time.Minute
 	defaultMargin      = time.Minute
 	defaultWait        = time.Second
@@ -96,6 +100,7 @@ func (o *DispatcherOptions) complete() error {
 	}
 	setDefault(&o.Connections, defaultConnections)
 	setDefault(&o.Trials, defaultTrials)
+	setDefault(&o.StartRate, defaultStartRate)
 	setDefault(&o.Attempt, defaultAttempt)
 	setDefault(&o.Margin, defaultMargin)
 	setDefault(&o.Wait, defaultWait)
@@ -109,7 +114,7 @@ func (o *DispatcherOptions) complete() error {
 	}
 	o.Spike.complete()
 	switch s := o.Schedule; {
-	case o.Connections < 0, o.Trials < 0, o.Attempt < 0, o.Margin < 0, o.Wait < 0, o.MaxWait < o.Wait, o.Doubt < 0:
+	case o.Connections < 0, o.Trials < 0, o.StartRate < 0, o.MaxRate < 0, o.Attempt < 0, o.Margin < 0, o.Wait < 0, o.MaxWait < o.Wait, o.Doubt < 0:
 		return fmt.Errorf("dispatcher of %s: a negative number, or a longest wait below the shortest", o.Upstream.Name())
 	case o.Spike.Share < 0, o.Spike.Least < 0, o.Spike.Window < 0, o.Spike.Patience < 0:
 		return fmt.Errorf("dispatcher of %s: spike rules %+v have a negative number", o.Upstream.Name(), o.Spike)

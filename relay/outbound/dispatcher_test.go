@@ -2,11 +2,14 @@ package outbound
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
 	"log/slog"
 	"slices"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -27,6 +30,8 @@ func TestOptionsAreChecked(t *testing.T) {
 		"no store":             func(o *DispatcherOptions) { o.Store = nil },
 		"no health":            func(o *DispatcherOptions) { o.Health = nil },
 		"negative connections": func(o *DispatcherOptions) { o.Connections = -1 },
+		"negative start":       func(o *DispatcherOptions) { o.StartRate = -1 },
+		"negative rate":        func(o *DispatcherOptions) { o.MaxRate = -1 },
 		"negative trials":      func(o *DispatcherOptions) { o.Trials = -1 },
 		"negative deadline":    func(o *DispatcherOptions) { o.Attempt = -1 },
 		"negative margin":      func(o *DispatcherOptions) { o.Margin = -1 },
@@ -84,6 +89,35 @@ func TestDelivers(t *testing.T) {
 	})
 }
 
+// TestOutgoing: what leaves is what the caller makes of what is stored, and what
+// cannot be read is held as ever.
+func TestOutgoing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var left string
+		d := newDesk(t, func(_ context.Context, m queue.Message, open func() (io.ReadCloser, error)) Report {
+			content, err := open()
+			if err != nil {
+				return Report{Content: err}
+			}
+			all, err := io.ReadAll(content)
+			if err := errors.Join(err, content.Close()); err != nil {
+				return Report{Content: err}
+			}
+			left = string(all)
+			return gives(m, queue.Delivered, queue.ScopeNone, health.OK)
+		}, func(o *DispatcherOptions) {
+			o.Outgoing = func(m queue.Message, stored io.Reader) io.Reader {
+				return io.MultiReader(strings.NewReader(string(m.ID)+"\r\n"), stored)
+			}
+		})
+		id := d.accept(1)[0]
+		if got := d.state(id); got != queue.StateDelivered || left != string(id)+"\r\n"+text {
+			t.Errorf("%v, %q", got, left)
+		}
+		d.end(nil)
+	})
+}
+
 func TestDownClaimsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDesk(t, takes(0), nil)
@@ -129,21 +163,45 @@ func TestRecovery(t *testing.T) {
 	})
 }
 
-func TestThrottledSlowsDown(t *testing.T) {
+// TestThrottled: a limit of the primary is kept after it was met, and the
+// messages that met it lose nothing.
+func TestThrottled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDesk(t, takes(time.Second), func(o *DispatcherOptions) { o.Connections = 8 })
-		d.accept(200)
-		time.Sleep(10 * time.Second)
-		synctest.Wait()
-		if now := d.Delivery(); now.Window != 8 || now.InFlight != 8 {
-			t.Errorf("%+v", now)
+		start, m := time.Now(), &meter{limit: func(time.Duration) int { return 300 }}
+		took, refused := takes(0), 0
+		var one sync.Mutex
+		d := newDesk(t, func(ctx context.Context, message queue.Message, open func() (io.ReadCloser, error)) Report {
+			one.Lock()
+			defer one.Unlock()
+			if !m.takes(time.Since(start)) {
+				refused++
+				return answers(queue.Deferred, queue.ScopeOwn, health.Throttle)(ctx, message, open)
+			}
+			return took(ctx, message, open)
+		}, func(o *DispatcherOptions) { o.StartRate = 0 }) // the default
+		ids := d.accept(3000) // ten minutes at best
+		time.Sleep(11*time.Minute + 30*time.Second)
+		for _, id := range ids {
+			if got := d.state(id); got != queue.StateDelivered {
+				t.Fatalf("%s: %v", id, got)
+			}
 		}
-		now := time.Now()
-		d.health.set(health.Status{State: health.Up, Throttled: health.Condition{Since: now, Last: now}})
-		time.Sleep(10 * time.Second)
+		if refused >= 20 {
+			t.Errorf("refused %d times", refused)
+		}
+		d.end(nil)
+	})
+}
+
+// TestMaxRate: no more in a minute than the operator wants.
+func TestMaxRate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t, takes(0), func(o *DispatcherOptions) { o.StartRate, o.MaxRate = 600, 120 })
+		d.accept(1000)
+		time.Sleep(5 * time.Minute)
 		synctest.Wait()
-		if now := d.Delivery(); now.Window != 4 || now.InFlight != 4 {
-			t.Errorf("throttled: %+v", now)
+		if stats, err := d.store.Stats(t.Context()); err != nil || stats.Account.Delivered < 595 || stats.Account.Delivered > 605 {
+			t.Errorf("%+v, %v", stats.Account, err)
 		}
 		d.end(nil)
 	})
@@ -172,7 +230,7 @@ func TestNoSpinning(t *testing.T) {
 					t.Errorf("%s: %v, step %d", id, m.State(), m.Step)
 				}
 			}
-			if total < 60 || total > 70 { // 1, 2, 4 ... 60 seconds
+			if total < 60 || total > 75 { // 1, 2, 4 ... 60 seconds; when throttled, 10 for a while
 				t.Errorf("%d attempts in an hour", total)
 			}
 			if slices.Max(attempts)-slices.Min(attempts) > 1 {

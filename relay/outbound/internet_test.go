@@ -246,14 +246,14 @@ func TestIndependentPace(t *testing.T) {
 	p.restart()
 	up := Unwatched{}.Status()
 	p.enter(0, up.State)
-	if got := p.limit(up.State, false); got != 5 {
+	if got := p.limit(up.State); got != 5 {
 		t.Errorf("%d at the start", got)
 	}
 	for range 20 {
-		p.ended(p.epoch, learn(Report{Results: map[int]queue.Result{0: {Action: queue.Deferred, Scope: queue.ScopeUpstream}}}), false, time.Now())
-		p.ended(p.epoch, lesson{outage: true, throttle: true}, false, time.Now())
+		p.ended(p.epoch, learn(Report{Results: map[int]queue.Result{0: {Action: queue.Deferred, Scope: queue.ScopeUpstream}}}), time.Now())
+		p.ended(p.epoch, lesson{outage: true, throttle: true}, time.Now())
 	}
-	if got := p.limit(up.State, false); got != 5 || !p.until.IsZero() {
+	if got := p.limit(up.State); got != 5 || !p.until.IsZero() {
 		t.Errorf("%d after failures, nothing before %s", got, p.until)
 	}
 	if changed, unsubscribe := (Unwatched{}).Changed(); changed != nil {
