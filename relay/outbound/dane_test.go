@@ -64,8 +64,7 @@ func TestDANENeedsDNSSEC(t *testing.T) {
 		}
 	}
 	s := &sink{}
-	var w *world
-	w = newWorld(t, nil, s)
+	w := newWorld(t, nil, s)
 	w.zone("corp.example. 60 IN MX 10 mx0.example.")
 	w.tlsa("mx0.example", 3, 1, 1, make([]byte, 32))
 	w.server.Sign("example")
