@@ -2,13 +2,16 @@ package outbound
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/mxkeep/mxkeep/health"
 	"github.com/mxkeep/mxkeep/queue"
 )
 
@@ -92,6 +95,34 @@ func TestInternetOwnAffair(t *testing.T) {
 			t.Errorf("%s: %s, want %s", reply, got, want)
 		}
 	}
+}
+
+// TestInternetDamaged: what cannot be read is sent to nobody, and its domain is
+// not to blame.
+func TestInternetDamaged(t *testing.T) {
+	s := &sink{}
+	w := newWorld(t, nil, s)
+	w.zone("a.example. 60 IN MX 10 mx0.example.", "b.example. 60 IN MX 10 mx0.example.")
+	damaged := errors.New("damaged")
+	report := w.Deliver(t.Context(), message("1@a.example", "1@b.example"), func() (io.ReadCloser, error) { return nil, damaged })
+	if !errors.Is(report.Content, damaged) || len(report.Results) != 0 || s.took() != "" || w.domains.all["a.example"].busy {
+		t.Errorf("%+v, taken %q", report, s.took())
+	}
+}
+
+// TestInternetPanic: the place of the domain is given back.
+func TestInternetPanic(t *testing.T) {
+	w := newWorld(t, nil, &sink{})
+	w.zone("a.example. 60 IN MX 10 mx0.example.")
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("no panic")
+			}
+		}()
+		w.Deliver(t.Context(), message("1@a.example"), func() (io.ReadCloser, error) { panic("of a test") })
+	}()
+	w.want("2@a.example", "delivered", "taken")
 }
 
 func TestInternetBrokenOff(t *testing.T) {
@@ -239,8 +270,7 @@ func TestInternetWaits(t *testing.T) {
 	})
 }
 
-// TestInternetDispatcher: 3 dead domains and a slow one, and mail to the others
-// goes out at once, for an upstream that nobody watches.
+// TestIndependentPace: nothing that is learned from one destination slows the others.
 func TestIndependentPace(t *testing.T) {
 	p := pace{max: 5, trials: 20, first: time.Second, most: time.Minute, independent: true}
 	p.restart()
@@ -256,6 +286,7 @@ func TestIndependentPace(t *testing.T) {
 	if got := p.limit(up.State); got != 5 || !p.until.IsZero() {
 		t.Errorf("%d after failures, nothing before %s", got, p.until)
 	}
+	Unwatched{}.Observe(health.Signal{Class: health.Outage})
 	if changed, unsubscribe := (Unwatched{}).Changed(); changed != nil {
 		unsubscribe()
 		t.Error("it changes")
