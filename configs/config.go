@@ -15,6 +15,7 @@ package configs
 import (
 	"cmp"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -273,8 +274,8 @@ func (r Recipients) Used() []string {
 
 // Upstream is a primary that mail is delivered to.
 type Upstream struct {
-	Name            string // "primary" if it is the only one and not given
-	Hosts           []string
+	Name            string   // "primary" if it is the only one and not given
+	Hosts           []string // names, addresses, or "mx:DOMAIN"; see HostsOf for "mx"
 	Port            int
 	TLS             TLS
 	SourceAddress   netip.Addr
@@ -390,6 +391,7 @@ type Schedule struct {
 // DNS says who is asked for names.
 type DNS struct {
 	Servers []string // "ip:port"; none: those of /etc/resolv.conf
+	Trusted bool     // they validate DNSSEC, and the way to them is safe
 	Timeout time.Duration
 	Tries   int
 }
@@ -487,6 +489,17 @@ func (c Config) DomainsOf(upstream string) []string {
 		}
 	}
 	return names
+}
+
+// HostsOf are the hosts of an upstream, with the domain that "mx" stands for.
+func (c Config) HostsOf(u Upstream) []string {
+	hosts := slices.Clone(u.Hosts)
+	for i, h := range hosts {
+		if domains := c.DomainsOf(u.Name); h == byMX && len(domains) > 0 {
+			hosts[i] = byMX + ":" + domains[0] // Check wants exactly one
+		}
+	}
+	return hosts
 }
 
 // ProbeRecipient is the address that probes of the upstream name at RCPT.

@@ -28,6 +28,7 @@ func (c *Config) fields(fresh defaults) []field {
 		section("dsn", c.DSN.fields()...),
 		section("dns",
 			list("servers", &c.DNS.Servers, text("an IP address with a port", "192.0.2.53:53"), serverAddress),
+			yesNo("trusted", &c.DNS.Trusted),
 			duration("timeout", &c.DNS.Timeout, moment, time.Minute),
 			number("tries", &c.DNS.Tries, 1, 10)),
 		section("auth",

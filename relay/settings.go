@@ -39,7 +39,7 @@ func keep(c configs.Config) queue.Keep {
 }
 
 func dnsOptions(c configs.Config, file *state.File, log *slog.Logger) dns.Options {
-	return dns.Options{Servers: c.DNS.Servers, Timeout: c.DNS.Timeout, Tries: c.DNS.Tries, Keep: file, Log: log}
+	return dns.Options{Servers: c.DNS.Servers, Timeout: c.DNS.Timeout, Tries: c.DNS.Tries, Trusted: c.DNS.Trusted, Keep: file, Log: log}
 }
 
 func upstreamOptions(c configs.Config, u configs.Upstream, resolver *dns.Resolver) (outbound.Options, error) {
@@ -50,7 +50,7 @@ func upstreamOptions(c configs.Config, u configs.Upstream, resolver *dns.Resolve
 	d := u.Delivery
 	return outbound.Options{Name: u.Name, Connections: d.Connections, Hosts: u.Hosts, Port: u.Port, Hello: c.Hostname, TLS: secured,
 		SourceAddress: u.SourceAddress, Private: u.PrivateNetworks, Timeouts: outbound.Timeouts(u.Timeouts),
-		MaxMessages: d.Messages, MaxAge: d.Age, MaxIdle: d.Idle, Recipients: d.Recipients, Resolver: resolver}, nil
+		MaxMessages: d.Messages, MaxAge: d.Age, MaxIdle: d.Idle, Recipients: d.Recipients, Resolver: resolver, Exchanges: resolver}, nil
 }
 
 func tlsOptions(t configs.TLS) (outbound.TLS, error) {
@@ -110,7 +110,9 @@ func inboundOptions(c configs.Config, log *slog.Logger) inbound.Options {
 		o.Authentication.Rules[d.Name] = authRule(c.PolicyOf(d))
 	}
 	for _, u := range c.Upstreams {
-		o.Hints[u.Name] = u.Hosts[0]
+		if host := c.HostsOf(u)[0]; !outbound.ByMX(host) { // senders have the MX records themselves
+			o.Hints[u.Name] = host
+		}
 	}
 	return o
 }
