@@ -14,7 +14,7 @@ func TestDefaultsAgree(t *testing.T) {
 	if got, want := queue.Schedule(c.Queue.Schedule), queue.DefaultSchedule(); got != want {
 		t.Errorf("schedule %+v, want %+v", got, want)
 	}
-	if got, want := (queue.Keep{Trash: c.Queue.Trash, Refused: c.Queue.Refused}), queue.DefaultKeep(); got != want {
+	if got, want := (queue.Keep{Trash: c.Queue.Trash, Refused: c.Queue.Refused, Spam: c.Queue.RefusedSpam}), queue.DefaultKeep(); got != want {
 		t.Errorf("keep %+v, want %+v", got, want)
 	}
 	if c.Queue.Lifetime != queue.DefaultLifetime {

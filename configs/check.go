@@ -39,6 +39,7 @@ func (c *Config) check(fresh defaults, say report) {
 	c.checkDomains(say)
 	c.checkInbound(say)
 	c.checkQueue(say)
+	c.checkDSN(say)
 	names := map[string]bool{}
 	for i, u := range c.Upstreams {
 		path := fmt.Sprintf("upstreams[%d]", i)
@@ -182,7 +183,7 @@ func (c *Config) checkUpstream(u Upstream, say report, path string) {
 		_, known := c.Upstream(d.Upstream)
 		return !known || d.Upstream == ""
 	})
-	if len(domains) == 0 && len(c.Domains) > 0 && !lost { // one that is lost may be meant for this
+	if len(domains) == 0 && len(c.Domains) > 0 && !lost && u.Name != c.DSN.Via { // one that is lost may be meant for this
 		say(path, "no domain has the upstream "+u.Name, "Write upstream: "+u.Name+" at a domain, or take it out")
 	}
 	checkTLS(u.TLS, say, path+".tls")

@@ -32,7 +32,9 @@ type Config struct {
 	Domains   []Domain
 	Upstreams []Upstream
 	Queue     Queue
+	DSN       DSN
 	DNS       DNS
+	Auth      Auth
 }
 
 // HTTP is the listener of /healthz and /readyz.
@@ -168,6 +170,29 @@ type Returning struct {
 	Over  time.Duration
 }
 
+// The words of switches, and of Policy.DMARC.
+const (
+	Yes          = "yes"
+	No           = "no"
+	DMARCObserve = "observe"
+	DMARCEnforce = "enforce"
+)
+
+// Auth says how it is found out who wrote a message.
+type Auth struct {
+	Verify      string // Yes or No: nothing is found out, written or taken out
+	ID          string // our authserv-id; "" is Hostname
+	ReceivedSPF string // Yes or No: a Received-SPF field is written, too
+	Timeout     time.Duration
+	Policy      // of domains that say nothing else
+}
+
+// Policy says what is made of what was found out.
+type Policy struct {
+	DMARC string // DMARCObserve or DMARCEnforce
+	Held  string // Yes or No: unauthenticated mail is held
+}
+
 // Domain is one to accept mail for.
 type Domain struct {
 	Name       string
@@ -175,6 +200,7 @@ type Domain struct {
 	Recipients Recipients
 	TLS        string // TLSRequired: no mail in plaintext; "" is TLSOpportunistic
 	Admission         // "" is what Inbound says
+	Auth       Policy // "" is what Config.Auth says
 }
 
 // The sources of what is known about recipients, and the policies for those
@@ -249,6 +275,7 @@ type Upstream struct {
 	Delivery        Delivery
 	Probe           Probe
 	Health          Health
+	Spike           Spike
 	Queue           Share
 }
 
@@ -284,6 +311,8 @@ type Delivery struct {
 	Messages    int           // on one connection
 	Age, Idle   time.Duration // of a connection
 	Recipients  int           // of one transaction
+	StartRate   int           // messages a minute at first, and after an outage
+	MaxRate     int           // messages a minute, at most; 0 is no limit
 	Attempt     time.Duration // deadline
 	Wait        time.Duration // after a failure that is not about the message, before the next attempt
 	MaxWait     time.Duration // it doubles up to this
@@ -305,11 +334,35 @@ type Health struct {
 	Span, Relief, Ease         time.Duration
 }
 
+// Spike says when an upstream is taken to refuse recipients that it has.
+type Spike struct {
+	Share    float64       // of the recipients known to exist that were heard of
+	Least    int           // recipients
+	Window   time.Duration // within which they count
+	Patience time.Duration // after which its refusals are believed after all
+}
+
+// The ways out for notifications that are no upstream.
+const (
+	ViaOff      = "off"
+	ViaInternet = "internet"
+)
+
+// DSN says whether and how senders are told what became of their mail.
+type DSN struct {
+	Via       string        // ViaOff, ViaInternet, or the name of an upstream
+	From      string        // "" is MAILER-DAEMON at our host name
+	Delay     time.Duration // after which they are told that their mail waits; 0 is never
+	Probation time.Duration // after an upstream came up, within which refusals are not believed
+	PerSender int           // notifications to one address in an hour; 0 is no limit
+}
+
 // Queue says how long mail is kept and when it is tried again.
 type Queue struct {
 	Schedule       Schedule
 	Lifetime       time.Duration
 	Trash, Refused time.Duration
+	RefusedSpam    time.Duration // by policy, of senders that are not authenticated
 	Interrupted    time.Duration // wait, times its attempts, of a message whose attempt a stop of ours cut short
 	Ledger         time.Duration // how long its lines are kept
 	MaxMessages    int64         // held at most, of all upstreams; 0 is no bound
@@ -358,10 +411,12 @@ func Default() Config {
 		},
 		Queue: Queue{
 			Schedule: Schedule{First: time.Minute, Factor: 2, Max: time.Hour, Jitter: 0.1},
-			Lifetime: 5 * day, Trash: 3 * day, Refused: 30 * day, Interrupted: time.Minute, Ledger: 90 * day,
+			Lifetime: 5 * day, Trash: 3 * day, Refused: 30 * day, RefusedSpam: 7 * day, Interrupted: time.Minute, Ledger: 90 * day,
 			GenerationSize: 256 << 20, GenerationAge: time.Hour,
 		},
-		DNS: DNS{Timeout: 2 * time.Second, Tries: 2},
+		DSN:  DSN{Via: ViaOff, Probation: 6 * time.Hour, PerSender: 20},
+		DNS:  DNS{Timeout: 2 * time.Second, Tries: 2},
+		Auth: Auth{Verify: Yes, ReceivedSPF: No, Timeout: 5 * time.Second, Policy: Policy{DMARC: DMARCObserve, Held: No}},
 	}
 }
 
@@ -382,11 +437,12 @@ func DefaultUpstream() Upstream {
 		Timeouts: OutboundTimeouts{Connect: 30 * time.Second, Greeting: time.Minute, Hello: time.Minute, TLS: time.Minute,
 			Mail: 5 * time.Minute, Rcpt: 5 * time.Minute, Data: 2 * time.Minute, Block: 3 * time.Minute, Final: 10 * time.Minute,
 			Reset: time.Minute, Quit: 5 * time.Second},
-		Delivery: Delivery{Connections: 20, Messages: 100, Age: 15 * time.Minute, Idle: 20 * time.Second, Recipients: 100,
+		Delivery: Delivery{Connections: 20, Messages: 100, Age: 15 * time.Minute, Idle: 20 * time.Second, Recipients: 100, StartRate: 600,
 			Attempt: 30 * time.Minute, Wait: time.Second, MaxWait: time.Minute, Doubt: 10 * time.Minute},
 		Probe: Probe{Every: 20 * time.Second, EveryBad: 10 * time.Second, Jitter: 0.1, Timeout: 30 * time.Second},
 		Health: Health{Bad: 3, Good: 3, Quiet: 6, Trials: 20, Attempts: 3, Relapse: 2, Senders: 3,
 			Span: 10 * time.Minute, Relief: time.Minute, Ease: 10 * time.Minute},
+		Spike: Spike{Share: 0.1, Least: 5, Window: 30 * time.Minute, Patience: day},
 	}
 }
 
@@ -407,6 +463,11 @@ func (c Config) AdmissionOf(d Domain) Admission {
 		a.WhenUp = WhenPass
 	}
 	return a
+}
+
+// PolicyOf is what counts for a domain.
+func (c Config) PolicyOf(d Domain) Policy {
+	return Policy{DMARC: cmp.Or(d.Auth.DMARC, c.Auth.DMARC), Held: cmp.Or(d.Auth.Held, c.Auth.Held)}
 }
 
 // DomainsOf lists the names of the domains of an upstream, in the order of the file.

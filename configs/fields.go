@@ -25,10 +25,18 @@ func (c *Config) fields(fresh defaults) []field {
 			choice("format", &c.Log.Format, "text", "json")),
 		section("inbound", c.Inbound.fields()...),
 		section("queue", c.Queue.fields()...),
+		section("dsn", c.DSN.fields()...),
 		section("dns",
 			list("servers", &c.DNS.Servers, text("an IP address with a port", "192.0.2.53:53"), serverAddress),
 			duration("timeout", &c.DNS.Timeout, moment, time.Minute),
 			number("tries", &c.DNS.Tries, 1, 10)),
+		section("auth",
+			choice("verify", &c.Auth.Verify, Yes, No),
+			scalar("authserv_id", &c.Auth.ID, name("a domain name of ours", "mx2.corp.example"), optional(domainName)),
+			choice("received_spf", &c.Auth.ReceivedSPF, No, Yes),
+			duration("timeout", &c.Auth.Timeout, moment, 30*time.Second),
+			choice("dmarc", &c.Auth.DMARC, DMARCObserve, DMARCEnforce),
+			choice("held_when_unauthenticated", &c.Auth.Held, No, Yes)),
 	}
 }
 
@@ -112,6 +120,9 @@ func (d *Domain) fields() []field {
 		choiceOrNone("role", &d.Role, RoleFallback, RoleFront),
 		choiceOrNone("when_up", &d.WhenUp, WhenDefer, WhenPass),
 		choiceOrNone("when_busy", &d.WhenBusy, WhenTake, WhenDefer),
+		section("auth",
+			choiceOrNone("dmarc", &d.Auth.DMARC, DMARCObserve, DMARCEnforce),
+			choiceOrNone("held_when_unauthenticated", &d.Auth.Held, No, Yes)),
 		scalar("tls", &d.TLS, text("one of required, opportunistic", TLSRequired), optional(domainTLS)),
 	}
 }
@@ -148,6 +159,8 @@ func (u *Upstream) fields() []field {
 			duration("age", &d.Age, moment, day),
 			duration("idle", &d.Idle, moment, day),
 			number("recipients", &d.Recipients, 1, 100),
+			number("start_rate", &d.StartRate, 1, large),
+			number("max_rate", &d.MaxRate, 0, large),
 			duration("attempt", &d.Attempt, moment, day),
 			duration("wait", &d.Wait, moment, day),
 			duration("max_wait", &d.MaxWait, moment, day),
@@ -169,9 +182,24 @@ func (u *Upstream) fields() []field {
 			duration("span", &h.Span, moment, day),
 			duration("relief", &h.Relief, moment, day),
 			duration("ease", &h.Ease, moment, day)),
+		section("spike",
+			fraction("share", &u.Spike.Share, 0.01, 1),
+			number("least", &u.Spike.Least, 1, 1000),
+			duration("window", &u.Spike.Window, time.Minute, day),
+			duration("patience", &u.Spike.Patience, time.Hour, 30*day)),
 		section("queue",
 			amount("max_messages", &u.Queue.MaxMessages, 0, 1<<40),
 			size("max_bytes", &u.Queue.MaxBytes, 0, 1<<50)),
+	}
+}
+
+func (d *DSN) fields() []field {
+	return []field{
+		scalar("via", &d.Via, text("off, internet or the name of an upstream", ViaOff), upstreamName),
+		scalar("from", &d.From, text("an address", "postmaster@corp.example"), optional(mailbox)),
+		duration("delay", &d.Delay, 0, 30*day),
+		duration("probation", &d.Probation, 0, 30*day),
+		number("per_sender", &d.PerSender, 0, large),
 	}
 }
 
@@ -186,6 +214,7 @@ func (q *Queue) fields() []field {
 		duration("lifetime", &q.Lifetime, moment, 30*day),
 		duration("trash", &q.Trash, moment, 3650*day),
 		duration("refused", &q.Refused, moment, 3650*day),
+		duration("refused_spam", &q.RefusedSpam, moment, 3650*day),
 		duration("interrupted", &q.Interrupted, moment, day),
 		duration("ledger", &q.Ledger, day, 3650*day),
 		amount("max_messages", &q.MaxMessages, 0, 1<<40),

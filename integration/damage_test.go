@@ -43,6 +43,7 @@ upstream:
     quiet: 1
     trials: 1
   delivery:
+    start_rate: 1000000
     wait: 50ms
     max_wait: 200ms
 queue:

@@ -41,6 +41,7 @@ upstreams:
       server_name: %s
       ca: %q
     delivery:
+      start_rate: 1000000
       wait: 100ms
     probe:
       every: 1s

@@ -50,6 +50,7 @@ upstreams:
     tls:
       policy: none
     delivery:
+      start_rate: 1000000
       wait: 5ms
       max_wait: 50ms
     probe:

@@ -41,6 +41,7 @@ upstream:
     every_bad: 500ms
     timeout: 5s
   delivery:
+    start_rate: 1000000
     wait: 100ms
     max_wait: 1s
 `

@@ -44,7 +44,7 @@ domains:
 upstream:
   hosts: [%[5]q]
   tls: {server_name: %[6]s, ca: %[7]q}
-  delivery: {wait: 100ms}
+  delivery: {wait: 100ms, start_rate: 1000000}
   probe: {every: 100ms, every_bad: 100ms, recipient: probe@ahead.example}
   health: {trials: 1}
 dns: {servers: ["127.0.0.9:1"]}

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -32,6 +33,7 @@ const (
 	Extend      Event = "extend"
 	Delete      Event = "delete"
 	Undelete    Event = "undelete"
+	Bounce      Event = "bounce"   // given up: the sender has been told
 	Purged      Event = "purged"   // content removed after its time in the trash
 	Damaged     Event = "damaged"  // content or record differs from its digest or checksum, or a file was set aside; Reason says which
 	Passed      Event = "passed"   // handed to the primary within the session
@@ -39,7 +41,7 @@ const (
 	Noted       Event = "noted"    // an operator's act that is not about one message
 )
 
-// Amendment is an operator's act on one message: Hold, Release, Retry, Extend, Delete or Undelete.
+// Amendment is an operator's act on one message: Hold, Release, Retry, Extend, Delete, Undelete or Bounce.
 type Amendment struct {
 	ID            ID
 	At            time.Time
@@ -47,6 +49,7 @@ type Amendment struct {
 	Actor, Reason string
 	By            time.Duration // of Extend
 	Next          time.Time     // of Retry: when; zero is At
+	Of            []int         // of Bounce: the recipients that the sender has been told about; of Retry: these alone, nil is all
 }
 
 // Entry is one line of the ledger.
@@ -175,6 +178,9 @@ func (m Message) Amended(a Amendment) (Message, Entry, error) {
 	touched := m.amend(a)
 	for _, i := range touched {
 		e.Recipients = append(e.Recipients, m.Envelope.Recipients[i].ForwardPath)
+		if a.Event == Bounce {
+			e.Results = append(e.Results, m.Envelope.Recipients[i].Last)
+		}
 	}
 	if len(touched) == 0 {
 		return before, e, fmt.Errorf("%s of %s, which is %s: %w", a.Event, m.ID, before.State(), ErrState)
@@ -213,19 +219,45 @@ func (m *Message) amend(a Amendment) []int {
 		if !m.Purged {
 			return m.mark(false, time.Time{})
 		}
+	case Bounce:
+		return m.giveUp(a)
 	}
 	return nil
+}
+
+// MayGiveUp reports whether an operator may give recipient i up: it is refused,
+// or held while no attempt runs, so that it cannot be delivered meanwhile.
+func (m Message) MayGiveUp(i int, now time.Time) bool {
+	state := m.RecipientState(i)
+	return state == StateRefused || state == StateHeld && m.Idle(now)
+}
+
+// giveUp makes recipients of whom the sender has been told Failed.
+func (m *Message) giveUp(a Amendment) []int {
+	var touched []int
+	for _, i := range a.Of {
+		if i < 0 || i >= len(m.Envelope.Recipients) || !m.MayGiveUp(i, a.At) {
+			continue
+		}
+		last := &m.Envelope.Recipients[i].Last
+		if last.At.IsZero() { // it was never tried
+			last.At = a.At
+		}
+		last.Action, last.Kept = Failed, ""
+		touched = append(touched, i)
+	}
+	return touched
 }
 
 // retry makes pending and refused recipients due again; a held message stays held.
 func (m *Message) retry(a Amendment) []int {
 	var touched []int
 	for i, r := range m.Envelope.Recipients {
-		if r.Deleted || r.Last.Action.Final() || m.Held != "" {
+		if r.Deleted || r.Last.Action.Final() || m.Held != "" || a.Of != nil && !slices.Contains(a.Of, i) {
 			continue
 		}
 		if r.Last.Action == Refused {
-			m.Envelope.Recipients[i].Last.Action = Deferred
+			m.Envelope.Recipients[i].Last.Action, m.Envelope.Recipients[i].Last.Kept = Deferred, ""
 		}
 		touched = append(touched, i)
 	}

@@ -33,6 +33,8 @@ type Origin struct {
 	Hello   string `json:"hello,omitempty"`   // what it said in EHLO or HELO
 	TLS     string `json:"tls,omitempty"`     // for example "TLS1.3"; "" is plaintext
 	Reason  string `json:"reason,omitempty"`  // the admission rule that decided
+
+	Auth Verdicts `json:"auth,omitzero"`
 }
 
 // Cause makes a notification unique: no second message of the same cause is accepted.
@@ -140,6 +142,7 @@ type Result struct {
 	RemoteSession  string        `json:"remote_session,omitempty"`
 	Took           time.Duration `json:"took,omitempty"`
 	MaybeDuplicate bool          `json:"maybe_duplicate,omitempty"` // the primary may have taken it although we do not know
+	Kept           KeptFor       `json:"kept,omitempty"`            // why a Refused one is kept
 }
 
 // Acceptance is what is known only at the end of the data.

@@ -1,6 +1,9 @@
 package queue
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // Schedule says when a deferred message is tried again, and for how long.
 type Schedule struct {
@@ -32,6 +35,10 @@ func (s Schedule) Wait(id ID, step int) time.Duration {
 	return time.Duration(wait * (1 + s.Jitter*(2*id.fraction(step)-1)))
 }
 
+// LifetimeOver begins the text of the reply of a recipient whose lifetime is
+// over; the last reply follows.
+const LifetimeOver = "lifetime is over; last reply: "
+
 // Plan decides what the results of an attempt mean for the message. It is pure.
 //
 // A deferral of scope ScopeUpstream or ScopeOwn leaves the message due at once
@@ -48,7 +55,7 @@ func Plan(s Schedule, m Message, results map[int]Result, now time.Time) Settleme
 				walks = true
 			} else {
 				r.Action = Refused
-				r.Reply.Text = "lifetime is over; last reply: " + r.Reply.Text
+				r.Reply.Text = LifetimeOver + r.Reply.Text
 			}
 		}
 		plan.Results[i] = r
@@ -64,10 +71,32 @@ func Plan(s Schedule, m Message, results map[int]Result, now time.Time) Settleme
 type Keep struct {
 	Trash   time.Duration // deleted messages
 	Refused time.Duration // refused messages, before they go to the trash
+	Spam    time.Duration // those of them that were refused by policy, from a sender that is not authenticated
 }
 
-// DefaultKeep is 72 hours of trash and 30 days of refusals.
-func DefaultKeep() Keep { return Keep{Trash: 72 * time.Hour, Refused: 30 * 24 * time.Hour} }
+// DefaultKeep is 72 hours of trash, 30 days of refusals, and 7 of refused spam.
+func DefaultKeep() Keep {
+	return Keep{Trash: 72 * time.Hour, Refused: 30 * 24 * time.Hour, Spam: 7 * 24 * time.Hour}
+}
+
+// Until is when a message goes to the trash whose recipients are refused: the
+// last of them decides. The zero Time if none is.
+func (k Keep) Until(m Message) (until time.Time) {
+	for i, r := range m.Envelope.Recipients {
+		if m.RecipientState(i) != StateRefused {
+			continue
+		}
+		keep := k.Refused
+		if r.Last.Kept == KeptUnauthenticated && strings.HasPrefix(r.Last.Reply.Enhanced, policy) {
+			keep = k.Spam
+		}
+		until = later(until, r.Last.At.Add(keep))
+	}
+	return until
+}
+
+// policy begins the enhanced codes of refusals by policy and of spam (RFC 3463 3.8).
+const policy = "5.7."
 
 // PurgedBy decides what a purge does with the message at now, and makes its
 // ledger line: kept refusals whose time is over go to the trash, trash whose
@@ -98,12 +127,10 @@ func (k Keep) Purge(m Message, now time.Time) (trash, remove bool) {
 		return false, false
 	}
 	var refused, deleted bool
-	var last time.Time
-	for i, r := range m.Envelope.Recipients {
+	for i := range m.Envelope.Recipients {
 		switch state := m.RecipientState(i); {
 		case state == StateRefused:
 			refused = true
-			last = later(last, r.Last.At)
 		case state == StateDeleted:
 			deleted = true
 		case !state.Final():
@@ -111,7 +138,7 @@ func (k Keep) Purge(m Message, now time.Time) (trash, remove bool) {
 		}
 	}
 	if refused {
-		return !now.Before(last.Add(k.Refused)), false
+		return !now.Before(k.Until(m)), false
 	}
 	return false, deleted && !now.Before(m.DeletedAt.Add(k.Trash))
 }

@@ -133,7 +133,7 @@ func TestPlan(t *testing.T) {
 }
 
 func TestPurgedBy(t *testing.T) {
-	k := Keep{Trash: time.Hour, Refused: 10 * time.Hour}
+	k := Keep{Trash: time.Hour, Refused: 10 * time.Hour, Spam: 2 * time.Hour}
 	settled := func(n int, actions ...Action) Message {
 		results := map[int]Result{}
 		for i, a := range actions {
@@ -152,6 +152,11 @@ func TestPurgedBy(t *testing.T) {
 		}
 		return m
 	}
+	spam := func(code string, why KeptFor) Message {
+		m := settled(1, Refused)
+		m.Envelope.Recipients[0].Last.Reply.Enhanced, m.Envelope.Recipients[0].Last.Kept = code, why
+		return m
+	}
 	laterRefusal := settled(2, Refused, Refused)
 	laterRefusal.Envelope.Recipients[1].Last.At = noon.Add(time.Hour)
 	for _, c := range []struct {
@@ -166,6 +171,10 @@ func TestPurgedBy(t *testing.T) {
 		{"a refusal goes to the trash", settled(1, Refused), 10 * time.Hour, Delete},
 		{"the last refusal counts", laterRefusal, 10 * time.Hour, ""},
 		{"the last refusal is over", laterRefusal, 11 * time.Hour, Delete},
+		{"spam is kept", spam("5.7.1", KeptUnauthenticated), 2*time.Hour - 1, ""},
+		{"spam goes sooner", spam("5.7.1", KeptUnauthenticated), 2 * time.Hour, Delete},
+		{"an unknown recipient is no spam", spam("5.1.1", KeptUnauthenticated), 10*time.Hour - 1, ""},
+		{"of a sender that is authenticated it is no spam", spam("5.7.1", KeptHold), 10*time.Hour - 1, ""},
 		{"a refusal beside a deferral is kept", settled(2, Refused, Deferred), 1000 * time.Hour, ""},
 		{"trash is kept", deleted(settled(1, Deferred)), time.Hour - 1, ""},
 		{"trash goes", deleted(settled(2, Deferred, Delivered)), time.Hour, Purged},

@@ -4,10 +4,13 @@ import (
 	"net"
 	"net/netip"
 	"net/smtp"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/mxkeep/mxkeep/configs"
+	"github.com/mxkeep/mxkeep/relay/admin"
 )
 
 // TestGuardedRelay: behind a load balancer each client has limits of its own, and
@@ -17,6 +20,7 @@ func TestGuardedRelay(t *testing.T) {
 	c, _ := configured(t)
 	c.Inbound.Role = configs.RoleFront
 	c.Inbound.Proxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+	c.Inbound.Lists = configs.Lists{Block: []string{"block.example"}, Timeout: time.Second} // its servers do not answer
 	c.Inbound.Rates = configs.Rates{PerAddress: configs.Rate{Messages: 1}}
 	r := run(t, c)
 	r.log.await(t, "health.changed", "to=up")
@@ -40,7 +44,16 @@ func TestGuardedRelay(t *testing.T) {
 		}
 		s.Close()
 	}
-	if got := r.status().Inbound.Refused["message_rate_of_address"]; got != 1 {
-		t.Errorf("%d were refused", got)
+	st := r.status().Inbound
+	if got := st.Refused["message_rate_of_address"]; got != 1 || st.ListsFailed != 3 {
+		t.Errorf("%d were refused, %d questions failed", got, st.ListsFailed)
+	}
+	if n, counted := st.Refused["dns_listed"]; !counted || n != 0 {
+		t.Errorf("nobody was listed, and that is not said: %v", st.Refused)
+	}
+	e, err := r.client.Explain(t.Context(), admin.ExplainRequest{To: "a@corp.example", Client: "192.0.2.1"})
+	if err != nil || e.Action != "defer" || e.Rule != "message_rate_of_address" || !strings.HasPrefix(e.Reply, "451 4.7.1 too much mail") ||
+		!slices.Contains(e.Facts, admin.Fact{Check: "rate", Finding: "messages in a minute: 1 of 1 for 192.0.2.1"}) {
+		t.Errorf("explained as %+v, %v", e, err)
 	}
 }

@@ -28,6 +28,9 @@ func (r *Relay) openIntake() error {
 	o.TLS, o.RequireTLS = secured, r.requiresTLS
 	o.Store, o.State, o.Observe, o.ReverseDNS = r.store, r.stateOf, r.observe, r.reverse
 	o.Recipients, o.Lists.Ask = r.recipients, r.resolver.LookupA
+	if o.Authentication.Verifier, err = verifier(r.config, r.resolver, r.log); err != nil {
+		return err
+	}
 	o.Primaries = map[string]*outbound.Upstream{}
 	for _, p := range r.primaries {
 		o.Primaries[p.name] = p.upstream
@@ -86,7 +89,8 @@ func (i *intake) shown() admin.Inbound {
 	return admin.Inbound{
 		Stats: func() admin.InboundStats {
 			s := i.Stats()
-			return admin.InboundStats{Sessions: s.Sessions, Accepted: s.Accepted, Passed: s.Passed, Unnoted: s.Unnoted, Refused: s.Refused, Refusing: s.Refusing, Full: s.Full, Paused: admin.Pause(s.Paused), Certificate: i.certificate()}
+			return admin.InboundStats{Sessions: s.Sessions, Accepted: s.Accepted, Passed: s.Passed, Unnoted: s.Unnoted, Refused: s.Refused,
+				ListsFailed: s.ListsFailed, Refusing: s.Refusing, Full: s.Full, Paused: admin.Pause(s.Paused), Certificate: i.certificate()}
 		},
 		Pause: func(pause admin.Pause) error {
 			if err := i.pauses.save(pause); err != nil {

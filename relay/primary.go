@@ -64,7 +64,10 @@ func (r *Relay) newPrimary(c configs.Upstream) (*primary, error) {
 	p.prober = probe.New(probe.Options{Every: c.Probe.Every, EveryBad: c.Probe.EveryBad, Jitter: c.Probe.Jitter, Timeout: c.Probe.Timeout,
 		Check:   func(ctx context.Context) []health.Signal { return p.upstream.Probe(ctx, p.recipient, nil) },
 		Observe: p.monitor.Observe, Status: p.monitor.Status, Log: r.log})
-	if p.dispatcher, err = outbound.NewDispatcher(dispatcherOptions(r.config, p, r.store, r.log)); err != nil {
+	dispatching := dispatcherOptions(r.config, p, r.store, r.log)
+	dispatching.Notifier, dispatching.Known = r.notifier, r.existed
+	dispatching.Recovered = func(s health.Status) time.Time { return recovered(p.monitor.Transitions(), s.Since) }
+	if p.dispatcher, err = outbound.NewDispatcher(dispatching); err != nil {
 		return nil, err
 	}
 	if pause, ok := p.pauses.load(r.log); ok {
@@ -132,6 +135,7 @@ func (p *primary) shown() admin.Upstream {
 			return nil
 		},
 		Probe: p.probe,
+		Spike: func() admin.Spike { return admin.Spike(p.dispatcher.Spike()) },
 		Delivery: func() admin.Delivery {
 			d := p.dispatcher.Delivery()
 			return admin.Delivery{InFlight: d.InFlight, Window: d.Window, Paused: admin.Pause(d.Paused)}

@@ -16,6 +16,7 @@
 //	health.unsaved, health.forgotten, pause.forgotten
 //	                  what the last stop left behind could not be written, or read
 //	queue.purged      how many messages nobody wanted any more
+//	queue.again       how many refused messages were given back to delivery, since the upstream is believed now
 //	queue.stranded    there is mail for an upstream that is no longer configured
 //	backup.made       where, how large, how many messages
 //	backup.failed     why
@@ -45,6 +46,7 @@ import (
 	"github.com/mxkeep/mxkeep/relay/acme"
 	"github.com/mxkeep/mxkeep/relay/admin"
 	"github.com/mxkeep/mxkeep/relay/dns"
+	"github.com/mxkeep/mxkeep/relay/dsn"
 	"github.com/mxkeep/mxkeep/relay/recipients"
 	"github.com/mxkeep/mxkeep/relay/state"
 )
@@ -82,6 +84,7 @@ type Relay struct {
 	store      *bolt.Store
 	resolver   *dns.Resolver
 	primaries  []*primary
+	notifier   *dsn.Notifier
 	intake     *intake
 	admin      *admin.Server
 	listeners  []net.Listener // of SMTP
@@ -132,6 +135,10 @@ func (r *Relay) openFiles() error {
 }
 
 func (r *Relay) openPrimaries() error {
+	r.notifier = r.newNotifier()
+	if _, upstream := r.config.Upstream(r.config.DSN.Via); r.config.DSN.Via == configs.ViaInternet && !upstream {
+		return errors.New("dsn.via: there is no upstream internet in this version; take a smarthost, or off")
+	}
 	for _, u := range r.config.Upstreams {
 		p, err := r.newPrimary(u)
 		if err != nil {
@@ -152,7 +159,7 @@ func (r *Relay) listen() (err error) {
 		upstreams = append(upstreams, p.shown())
 	}
 	r.admin = admin.New(admin.Options{Store: r.store, Files: r.store, Backups: r.backups(r.text), Upstreams: upstreams, Former: r.former(), Inbound: r.intake.shown(),
-		Recipients: r.shownRecipients(), Keep: keep(r.config), Limits: limits(r.config), Reserve: r.config.Inbound.MinFree, Hostname: r.config.Hostname, Version: r.version, Started: time.Now(), Ready: r.ready})
+		Bounces: r.bounces(), Recipients: r.shownRecipients(), Keep: keep(r.config), Limits: limits(r.config), Reserve: r.config.Inbound.MinFree, Hostname: r.config.Hostname, Version: r.version, Started: time.Now(), Ready: r.ready})
 	return nil
 }
 
@@ -212,6 +219,7 @@ func (r *Relay) startMail(ctx context.Context, mail *parts) {
 		}
 	})
 	mail.run("purge", func() error { return r.purge(ctx) })
+	mail.run("second attempts", func() error { return r.again(ctx) })
 	if r.keeper != nil {
 		mail.run("certificate", func() error { r.keeper.Run(ctx); return nil })
 	}

@@ -1,14 +1,18 @@
 package relay
 
 import (
+	"cmp"
 	"crypto/tls"
 	"fmt"
+	"io"
 	"log/slog"
 
 	"github.com/mxkeep/mxkeep/configs"
 	"github.com/mxkeep/mxkeep/queue"
 	"github.com/mxkeep/mxkeep/queue/bolt"
+	"github.com/mxkeep/mxkeep/relay/auth"
 	"github.com/mxkeep/mxkeep/relay/dns"
+	"github.com/mxkeep/mxkeep/relay/dsn"
 	"github.com/mxkeep/mxkeep/relay/inbound"
 	"github.com/mxkeep/mxkeep/relay/outbound"
 	"github.com/mxkeep/mxkeep/relay/state"
@@ -30,7 +34,7 @@ func limits(c configs.Config) queue.Limits {
 }
 
 func keep(c configs.Config) queue.Keep {
-	return queue.Keep{Trash: c.Queue.Trash, Refused: c.Queue.Refused}
+	return queue.Keep{Trash: c.Queue.Trash, Refused: c.Queue.Refused, Spam: min(c.Queue.RefusedSpam, c.Queue.Refused)}
 }
 
 func dnsOptions(c configs.Config, file *state.File, log *slog.Logger) dns.Options {
@@ -73,7 +77,18 @@ func tlsOptions(t configs.TLS) (outbound.TLS, error) {
 func dispatcherOptions(c configs.Config, p *primary, store outbound.Store, log *slog.Logger) outbound.DispatcherOptions {
 	d := p.config.Delivery
 	return outbound.DispatcherOptions{Upstream: p.upstream, Store: store, Health: p.monitor, Schedule: queue.Schedule(c.Queue.Schedule),
-		Connections: d.Connections, Trials: p.config.Health.Trials, Attempt: d.Attempt, Wait: d.Wait, MaxWait: d.MaxWait, Doubt: d.Doubt, Log: log}
+		Connections: d.Connections, Trials: p.config.Health.Trials, StartRate: d.StartRate, MaxRate: d.MaxRate,
+		Attempt: d.Attempt, Wait: d.Wait, MaxWait: d.MaxWait, Doubt: d.Doubt,
+		Spike: outbound.SpikeRules(p.config.Spike), Outgoing: outgoing, Log: log}
+}
+
+func notifierOptions(c configs.Config, log *slog.Logger) dsn.Options {
+	o := dsn.Options{Via: c.DSN.Via, Hostname: c.Hostname, From: c.DSN.From, Delay: c.DSN.Delay, Probation: c.DSN.Probation,
+		Lifetime: c.Queue.Lifetime, PerSender: c.DSN.PerSender, Log: log}
+	if o.Via == configs.ViaOff {
+		o.Via = ""
+	}
+	return o
 }
 
 func inboundOptions(c configs.Config, log *slog.Logger) inbound.Options {
@@ -87,14 +102,37 @@ func inboundOptions(c configs.Config, log *slog.Logger) inbound.Options {
 	if o.Lists = (inbound.Lists{Block: c.Inbound.Lists.Block, Allow: c.Inbound.Lists.Allow, Timeout: c.Inbound.Lists.Timeout}); c.Inbound.Lists.Action == configs.ListReject {
 		o.Lists.Action = inbound.RejectListed
 	}
+	o.Authentication = inbound.Authentication{ReceivedSPF: c.Auth.ReceivedSPF == configs.Yes, Rules: map[string]auth.Rule{}}
 	for _, d := range c.Domains {
 		o.Domains[d.Name], o.Rules[d.Name] = d.Upstream, rule(c.AdmissionOf(d))
 		o.Secured[d.Name] = d.TLS == configs.TLSRequired
+		o.Authentication.Rules[d.Name] = authRule(c.PolicyOf(d))
 	}
 	for _, u := range c.Upstreams {
 		o.Hints[u.Name] = u.Hosts[0]
 	}
 	return o
+}
+
+// authRule is what becomes of mail to one domain for what is known of its author.
+func authRule(p configs.Policy) auth.Rule {
+	return auth.Rule{Enforce: p.DMARC == configs.DMARCEnforce, HoldUnauthenticated: p.Held == configs.Yes}
+}
+
+// verifier finds out who wrote messages; nil if nobody is to.
+func verifier(c configs.Config, resolver *dns.Resolver, log *slog.Logger) (*auth.Verifier, error) {
+	if c.Auth.Verify != configs.Yes {
+		return nil, nil
+	}
+	return auth.New(auth.Options{ID: cmp.Or(c.Auth.ID, c.Hostname), Resolver: resolver, Timeout: c.Auth.Timeout, Log: log})
+}
+
+// outgoing takes fields that claim to be ours out of a message that has any.
+func outgoing(m queue.Message, stored io.Reader) io.Reader {
+	if v := m.Envelope.Origin.Auth; v.Claims > 0 {
+		return auth.Strip(stored, v.By)
+	}
+	return stored
 }
 
 // rule is what the admission of one domain goes by.

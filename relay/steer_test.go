@@ -439,7 +439,7 @@ func TestExplain(t *testing.T) {
 	if err := r.offer("a@corp.example"); err != nil {
 		t.Errorf("a front: %v", err)
 	}
-	if e, err := r.client.Explain(t.Context(), admin.ExplainRequest{To: "a@corp.example"}); err != nil || !strings.Contains(e.Facts[1].Finding, " is known: the primary took it (learned, ") {
+	if e, err := r.client.Explain(t.Context(), admin.ExplainRequest{To: "a@corp.example"}); err != nil || !strings.Contains(e.Facts[2].Finding, " is known: the primary took it (learned, ") {
 		t.Errorf("after a passage: %+v, %v", e.Facts, err)
 	}
 	if st := r.status(); st.Account.Passed != 1 || st.Account.Accepted != 0 || st.Inbound.Passed != 1 || st.Inbound.Unnoted != 0 {

@@ -28,6 +28,7 @@ type verb struct {
 	name, short, long, example string
 	danger                     danger
 	done                       string // "Held": what was done, before the number
+	warning                    string // before the question, "" if there is nothing to be warned of
 	reverse                    func(chosen admin.Select, ids []string) string
 }
 
@@ -119,6 +120,9 @@ func (c *changing) permit(ctx context.Context, plan admin.Change) error {
 		return failure{"confirmation_required", fmt.Sprintf("%s applies to %s, and nobody can be asked here", c.verb.name, messages(plan.Count))}
 	}
 	a.showPlan(a.errs, plan)
+	if c.verb.warning != "" {
+		fmt.Fprintln(a.errs, c.verb.warning)
+	}
 	if c.verb.danger == severe {
 		answer, err := a.ask(ctx, fmt.Sprintf("Type the number of messages to %s them: ", c.verb.name))
 		if err == nil && answer != strconv.Itoa(plan.Count) {
@@ -147,7 +151,7 @@ func (c *changing) apply(cmd *cobra.Command, plan admin.Change) error {
 		return err
 	}
 	change.Gone += plan.Count - change.Count
-	change.Waiting, change.WaitingCount, change.Inapt = plan.Waiting, plan.WaitingCount, plan.Inapt
+	change.Waiting, change.WaitingCount, change.Inapt, change.MayNot = plan.Waiting, plan.WaitingCount, plan.Inapt, plan.MayNot
 	return c.answer(change)
 }
 
@@ -180,6 +184,9 @@ func (c *changing) write(change admin.Change) error {
 func (c *changing) show(w io.Writer, change admin.Change) {
 	if change.WaitingCount > 0 {
 		c.showWaiting(w, change)
+	}
+	for _, r := range change.MayNot {
+		fmt.Fprintf(w, "Not of %s: %s.\n", messages(r.Messages), clean(r.Text))
 	}
 	if change.Count > 0 && change.DryRun {
 		c.app.showPlan(w, change)

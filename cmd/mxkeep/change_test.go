@@ -24,6 +24,7 @@ var changingVerbs = map[string][]string{
 	"queue retry":     {"--now"},
 	"queue delete":    {"--reason", "test", "--confirm", "4"},
 	"queue undelete":  nil,
+	"queue bounce":    {"--reason", "test", "--confirm", "3"},
 	"queue pause":     {"--reason", "test", "--yes"},
 	"queue resume":    nil,
 	"health override": {"--reason", "test", "--yes"},
@@ -157,6 +158,7 @@ func TestDryRunNamesTheSetThatIsTouched(t *testing.T) {
 		{"retry", []string{"queue", "retry", "--all"}, 3},
 		{"delete", []string{"queue", "delete", "--from", "promo@*", "--reason", "spam", "--confirm", "3"}, 3},
 		{"undelete", []string{"queue", "undelete", "--all"}, 1},
+		{"bounce", []string{"queue", "bounce", "--state", "refused", "--reason", "gone", "--confirm", "1"}, 1},
 	} {
 		r := newRig(t)
 		population(r)
@@ -205,6 +207,36 @@ func TestVerbsDoWhatTheySay(t *testing.T) {
 	held := r.ledger(queue.Hold)
 	if len(held) != 1 || held[0].Reason != "odd" || held[0].Actor == "" || held[0].Actor == "unknown" {
 		t.Errorf("ledger of the hold: %+v", held)
+	}
+}
+
+func TestBounceSaysWhoMayNotBeTold(t *testing.T) {
+	r := newRig(t)
+	population(r)
+	r.bounces.Why = map[string]queue.KeptFor{}
+	for m, err := range r.store.Messages(t.Context(), queue.Filter{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.bounces.Why[m.Envelope.ReversePath] = queue.KeptUnauthenticated
+	}
+	r.serve()
+	got := r.run("queue", "bounce", "--state", "refused", "--reason", "gone")
+	if want := "Not of 1 message: the sender may be forged: neither SPF nor an aligned DKIM signature passed when it came.\nNothing to bounce: 1 message chosen, none in a state that allows it.\n"; got.code != 0 || got.out != want {
+		t.Errorf("exit %d, %q %q", got.code, got.out, got.errs)
+	}
+	clear(r.bounces.Why)
+	got = r.with(screen{in: true, out: true, width: 80}, "1\n", "queue", "bounce", "--state", "refused", "--reason", "gone")
+	if got.code != 0 || !strings.Contains(got.errs, "Their senders are told. This cannot be undone.\nType the number of messages to bounce them: ") || !strings.HasPrefix(got.out, "Given up, and the senders told: 1 message, ") || strings.Contains(got.out, "Undo") {
+		t.Errorf("exit %d, %q %q", got.code, got.out, got.errs)
+	}
+	if lines := r.ledger(queue.Bounce); len(lines) != 1 || lines[0].Reason != "gone" || len(lines[0].Results) != 1 || lines[0].Results[0].Action != queue.Failed {
+		t.Errorf("%+v", lines)
+	}
+	r.exo.Status = health.Status{State: health.Down}
+	r.bounces.Fail = errors.New("no room")
+	if got := r.run("queue", "bounce", "--state", "queued", "--reason", "gone", "--limit", "1", "--confirm=1"); got.code != 1 || !strings.Contains(got.errs, "E1501") {
+		t.Errorf("exit %d, %q %q", got.code, got.out, got.errs)
 	}
 }
 

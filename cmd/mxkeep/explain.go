@@ -16,6 +16,8 @@ func newExplain(a *app) *cobra.Command {
 			"a sender that is asked about has not come back.\n\n" +
 			"pass: it is handed to the upstream while its sender waits. take: it is kept here. " +
 			"defer: the sender is told to come again, or to use the upstream. refuse: the sender gets it back.\n\n" +
+			"With --client it also says what that client, its network and all together have used of each limit by now, " +
+			"which DNS lists are asked and what they answer, and whether the greylist knows it (mxkeep help clients).\n\n" +
 			"The rule is what is stored with messages (mxkeep trace ID), and what counts refusals (mxkeep status --json).",
 		Example: "  mxkeep explain --from x@sender.example --to a@corp.example --client 192.0.2.44\n" +
 			"  mxkeep explain --from '<>' --to a@corp.example --upstream down",

@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
+	"github.com/mxkeep/mxkeep/queue"
 	"github.com/mxkeep/mxkeep/relay/admin"
 	"github.com/spf13/cobra"
 )
@@ -58,10 +60,14 @@ func (a *app) showMessage(w io.Writer, s shown) {
 	f.block(clean(m.ID)+"   ", cellWidth(clean(m.ID))+len(between), head...)
 	f.labelled("from", from(m), "via "+client(m.Client))
 	f.labelled("message", m.MessageID, "upstream "+m.Upstream, "accepted because "+strings.ReplaceAll(m.Client.Reason, "_", " "))
+	f.labelled("auth", authWords(m.Auth)...)
 	for _, r := range m.Recipients {
 		items := []string{r.Address, r.State}
 		if r.LastReply != nil {
 			items = append(items, a.brief(replyLine(*r.LastReply)))
+			if words := admin.KeptWords(r.LastReply.Kept); words != "" && r.State == "refused" {
+				items = append(items, "its sender is not told: "+words)
+			}
 		}
 		f.labelled("to", items...)
 	}
@@ -79,6 +85,9 @@ func (a *app) showMessage(w io.Writer, s shown) {
 
 // client says who gave us a message.
 func client(o admin.Origin) string {
+	if o.IP == "" { // a notification
+		return "this relay"
+	}
 	words := o.IP
 	if name := o.Host; name != "" {
 		words += " (" + name + ")"
@@ -157,6 +166,11 @@ func (a *app) whatNext(m admin.Message) string {
 	case "held":
 		return "nothing until a person releases it; until then it does not expire"
 	case "refused":
+		if slices.ContainsFunc(m.Recipients, func(r admin.Recipient) bool {
+			return r.State == "refused" && r.LastReply != nil && queue.KeptFor(r.LastReply.Kept).Again()
+		}) {
+			return "it is tried again by itself when " + clean(m.Upstream) + " is believed"
+		}
 		return "nothing until a person decides; it goes to the trash at " + a.clock(m.KeptUntil)
 	}
 	if m.State == "deleted" && !m.Purged {
@@ -172,7 +186,7 @@ func whatToDo(m admin.Message) []string {
 	case m.State == "held":
 		return []string{command("release %s"), command(`delete %s --reason "..."`)}
 	case m.State == "refused":
-		return []string{command("retry %s"), command(`delete %s --reason "..."`)}
+		return []string{command("retry %s"), command(`bounce %s --reason "..."`), command(`delete %s --reason "..."`)}
 	case m.State == "deleted" && !m.Purged:
 		return []string{command("undelete %s")}
 	case m.NextReason == "none":

@@ -109,7 +109,7 @@ func group(use, short string, below ...*cobra.Command) *cobra.Command {
 func newQueue(a *app) *cobra.Command {
 	return group("queue", "Look at, and steer, the mail that is kept here",
 		newQueueList(a), newQueueStats(a), newQueueShow(a), newQueueCat(a),
-		newQueueHold(a), newQueueRelease(a), newQueueRetry(a), newQueueDelete(a), newQueueUndelete(a),
+		newQueueHold(a), newQueueRelease(a), newQueueRetry(a), newQueueBounce(a), newQueueDelete(a), newQueueUndelete(a),
 		newQueueExport(a), newQueueImport(a),
 		newQueuePause(a), newQueueResume(a))
 }

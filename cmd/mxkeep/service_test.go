@@ -25,7 +25,8 @@ func TestRootIsRefused(t *testing.T) {
 	s := newServed(t, onLoopback)
 	var errs bytes.Buffer
 	a := &app{in: strings.NewReader(""), out: &errs, errs: &errs, now: time.Now(), root: true, env: func(string) string { return "" }}
-	if code := a.run(t.Context(), []string{"serve", "--config", s.file}); code != exitUsage || !strings.Contains(errs.String(), "E2209 root_refused") {
+	if code := a.run(t.Context(), []string{"serve", "--config", s.file}); code != exitUsage || !strings.Contains(errs.String(), "E2209 root_refused: the relay does not run as root") ||
+		!strings.Contains(errs.String(), "config example systemd") || !strings.Contains(errs.String(), "--allow-root") {
 		t.Errorf("exit %d, %s", code, errs.String())
 	}
 	if _, err := os.Stat(filepath.Join(s.folder, "data")); !errors.Is(err, os.ErrNotExist) {

@@ -40,7 +40,12 @@ func TestEveryStateSaysWhatComesNext(t *testing.T) {
 			r.exo.Delivery.Paused = admin.Pause{Until: time.Now().Add(time.Hour), Actor: "j.doe", Reason: "x"}
 		}, "attempt when the delivery to exo is resumed", "paused", []string{"retry"}, "not tried yet: delivery to exo is paused"},
 		{"held", func(r *rig, id queue.ID) { r.run("queue", "hold", string(id), "--reason", "looks odd") }, "nothing until a person releases it; until then it does not expire", "held", []string{"release", "delete"}, "held: looks odd"},
-		{"refused", func(r *rig, id queue.ID) { r.attempt(id, refused("no such user")) }, "nothing until a person decides; it goes to the trash at 31 Jan 00:00:00 UTC", "refused", []string{"retry", "delete"}, "refused and kept: 550 5.1.1 no such user"},
+		{"refused", func(r *rig, id queue.ID) { r.attempt(id, refused("no such user")) }, "nothing until a person decides; it goes to the trash at 31 Jan 00:00:00 UTC", "refused", []string{"retry", "bounce", "delete"}, "refused and kept: 550 5.1.1 no such user"},
+		{"refused", func(r *rig, id queue.ID) {
+			result := refused("no such user")
+			result.Kept = queue.KeptSpike
+			r.attempt(id, result)
+		}, "it is tried again by itself when exo is believed", "refused", []string{"retry", "bounce", "delete"}, "refused and kept: 550 5.1.1 no such user"},
 		{"deleted", func(r *rig, id queue.ID) { r.run("queue", "delete", string(id), "--reason", "x", "--confirm=1") }, "in the trash until 4 Jan 00:00:00 UTC, then the content is removed", "-", []string{"undelete"}, "does not wait: deleted"},
 		{"delivered", func(r *rig, id queue.ID) { r.attempt(id, delivered()) }, "nothing: every recipient has an outcome", "-", nil, "does not wait: delivered"},
 		{"queued", func(r *rig, id queue.ID) {
@@ -56,7 +61,7 @@ func TestEveryStateSaysWhatComesNext(t *testing.T) {
 			if !strings.Contains(shown, "   "+test.state+"   ") || !strings.Contains(shown, "  next       "+test.next) {
 				t.Errorf("%s: %s", test.state, shown)
 			}
-			for _, verb := range []string{"release", "retry", "hold", "delete", "undelete"} {
+			for _, verb := range []string{"release", "retry", "hold", "delete", "undelete", "bounce"} {
 				if named := strings.Contains(shown, "mxkeep queue "+verb+" "+string(id)); named != slices.Contains(test.do, verb) && len(test.do) != 1 {
 					t.Errorf("%s names %s: %v", test.state, verb, named)
 				}
@@ -172,4 +177,13 @@ func TestTheShapeOfAnOutage(t *testing.T) {
 			t.Errorf("%s", got.out)
 		}
 	})
+}
+
+// TestNotificationsComeFromHere: nobody gave them to us.
+func TestNotificationsComeFromHere(t *testing.T) {
+	for want, o := range map[string]admin.Origin{"this relay": {Reason: "a notification about 7hq2m8x4kd3w"}, "192.0.2.9, plaintext": {IP: "192.0.2.9"}} {
+		if got := client(o); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
 }

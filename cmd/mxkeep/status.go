@@ -273,6 +273,9 @@ func inboundWords(st admin.Status) []string {
 			words = append(words, refusedWords(reason, n))
 		}
 	}
+	if i.ListsFailed > 0 {
+		words = append(words, admin.Thousands(i.ListsFailed)+" questions to DNS lists without an answer")
+	}
 	return words
 }
 
@@ -314,8 +317,11 @@ func recipientWords(st admin.Status) (words []string) {
 
 // refusedWords says how often something was refused, and why.
 func refusedWords(reason string, n int64) string {
-	if reason == "primary_up" { // that is what a standby is for
+	switch reason {
+	case "primary_up": // that is what a standby is for
 		return admin.Thousands(n) + " told to use the primary"
+	case "tarpit": // each was refused for another reason, too
+		return admin.Thousands(n) + " refusals made to wait"
 	}
 	return fmt.Sprintf("%s refused: %s", admin.Thousands(n), strings.ReplaceAll(reason, "_", " "))
 }

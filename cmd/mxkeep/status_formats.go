@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/mxkeep/mxkeep/relay/admin"
@@ -31,8 +33,12 @@ func nagios(st admin.Status) string {
 // value has no line.
 type exposition struct{ strings.Builder }
 
-func (e *exposition) gauge(name, help string) {
-	fmt.Fprintf(e, "# HELP mxkeep_%s %s\n# TYPE mxkeep_%s gauge\n", name, help, name)
+func (e *exposition) gauge(name, help string) { e.begin(name, "gauge", help) }
+
+func (e *exposition) counter(name, help string) { e.begin(name, "counter", help) }
+
+func (e *exposition) begin(name, kind, help string) {
+	fmt.Fprintf(e, "# HELP mxkeep_%s %s\n# TYPE mxkeep_%s %s\n", name, help, name, kind)
 }
 
 // value writes a sample; labels are pairs of a name and a value.
@@ -75,6 +81,7 @@ func prometheus(st admin.Status) string {
 	}
 	e.gauge("smtp_connections", "Open sessions of senders.")
 	e.value("smtp_connections", float64(st.Inbound.Sessions))
+	e.refusals(st.Inbound)
 	if c := st.Inbound.Certificate; c != nil {
 		e.gauge("certificate_expiry_timestamp_seconds", "When the certificate that senders are shown ends; 0 if an authority has issued none yet.")
 		e.value("certificate_expiry_timestamp_seconds", unix(c.Until), "source", c.Source)
@@ -84,6 +91,16 @@ func prometheus(st admin.Status) string {
 		e.shares(st.Upstreams)
 	}
 	return e.String()
+}
+
+// refusals says what senders were refused since the start.
+func (e *exposition) refusals(i admin.InboundStatus) {
+	e.counter("smtp_refusals_total", "Refusals of senders since the start, by reason.")
+	for _, reason := range slices.Sorted(maps.Keys(i.Refused)) {
+		e.value("smtp_refusals_total", float64(i.Refused[reason]), "reason", reason)
+	}
+	e.counter("dns_list_failures_total", "Questions to DNS lists without an answer since the start.")
+	e.value("dns_list_failures_total", float64(i.ListsFailed))
 }
 
 func (e *exposition) queue(q admin.QueueStatus) {

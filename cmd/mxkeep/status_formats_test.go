@@ -46,6 +46,7 @@ var sample = regexp.MustCompile(`^mxkeep_[a-z_]+(\{[a-z]+="[^"]*"(,[a-z]+="[^"]*
 
 func TestPrometheus(t *testing.T) {
 	inScene(t, func(r *rig) {
+		r.inbound.Stats.Refused, r.inbound.Stats.ListsFailed = map[string]int64{"dns_listed": 2, "greylisted": 0}, 1
 		got := r.run("status", "--format", "prometheus")
 		for _, line := range strings.Split(strings.TrimSuffix(got.out, "\n"), "\n") {
 			if !strings.HasPrefix(line, "# ") && !sample.MatchString(line) {

@@ -44,7 +44,7 @@ var scenes = []scene{
 	{"standby", "ok", true, func(r *rig) {
 		r.exo.Recent = []health.Signal{{At: time.Now(), Source: health.SourceProbe, Phase: health.PhaseRcpt, Reply: "250 2.1.5 Recipient OK", Took: 184 * time.Millisecond}}
 		r.exo.NextProbe = time.Now().Add(52 * time.Second)
-		r.inbound.Stats = admin.InboundStats{Sessions: 2, Accepted: 17, Refused: map[string]int64{"relay_denied": 4, "unknown_recipient": 0}}
+		r.inbound.Stats = admin.InboundStats{Sessions: 2, Accepted: 17, Refused: map[string]int64{"relay_denied": 4, "tarpit": 2, "unknown_recipient": 0}, ListsFailed: 3}
 		time.Sleep(8 * time.Second)
 	}},
 	{"standby-decide", "warning", true, func(r *rig) {

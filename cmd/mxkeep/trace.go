@@ -98,6 +98,7 @@ func (a *app) tell(story []admin.Entry, known []admin.Message, seen life) error 
 	f.block("", 0, first.ID, size(first.SizeBytes), first.MessageID)
 	f.labelled("from", path(first.From))
 	f.labelled("to", first.Recipients...)
+	f.labelled("auth", authWords(first.Auth)...)
 	fmt.Fprintf(text, "\n  history (%s)\n", a.zoneName())
 	for _, e := range story {
 		a.showEntry(f, e)

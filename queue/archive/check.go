@@ -99,8 +99,19 @@ func texts(m queue.Message) (all []string) {
 	e := m.Envelope
 	all = append(all, e.Upstream, e.ReversePath, e.Params.EnvID, e.Origin.Address, e.Origin.Host, e.Origin.Hello, e.Origin.TLS, e.Origin.Reason,
 		m.MessageID, e.Cause.Kind, string(e.Cause.ID))
+	all = append(all, verdicts(e.Origin.Auth)...)
 	for _, r := range e.Recipients {
-		all = append(all, r.ForwardPath, r.ORcpt, r.Last.Host, r.Last.Address)
+		all = append(all, r.ForwardPath, r.ORcpt, r.Last.Host, r.Last.Address, string(r.Last.Kept))
+	}
+	return all
+}
+
+// verdicts lists the texts of what was found about who wrote a message.
+func verdicts(v queue.Verdicts) []string {
+	all := []string{v.By, v.MailFrom.Result, v.MailFrom.Domain, v.MailFrom.Reason, v.Hello.Result, v.Hello.Domain, v.Hello.Reason,
+		v.DMARC.Result, v.DMARC.Domain, v.DMARC.Record, v.DMARC.Policy, v.DMARC.Disposition, v.DMARC.Reason}
+	for _, s := range v.DKIM {
+		all = append(all, s.Result, s.Domain, s.Selector, s.Algorithm, s.Identifier, s.Value, s.Reason)
 	}
 	return all
 }

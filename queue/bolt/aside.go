@@ -73,26 +73,38 @@ func (a *aside) save() error {
 	return syncFolder(filepath.Dir(a.path))
 }
 
-// describeRest describes what was renamed, but not described since the process
-// ended in between.
+// describeRest describes the generations that were renamed, but not described
+// since the process ended in between.
 func (s *Store) describeRest() error {
-	files, err := filepath.Glob(filepath.Join(s.dir, "gen-*"+asideInfix+"*"))
+	files, err := s.undescribed("gen-*")
 	if err != nil {
 		return err
 	}
-	for _, path := range files {
-		described, err := exists(path + ".json")
-		if err != nil {
-			return err
-		}
-		if described || strings.HasSuffix(path, ".json") {
-			continue
-		}
-		if err := s.describe(filepath.Base(path), setAsideUnsaid); err != nil {
+	for _, file := range files {
+		if err := s.describe(file, setAsideUnsaid); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// undescribed lists the files, of those of a name, that were set aside and have
+// no description.
+func (s *Store) undescribed(name string) (files []string, err error) {
+	paths, err := filepath.Glob(filepath.Join(s.dir, name+asideInfix+"*"))
+	if err != nil {
+		return nil, err
+	}
+	for _, path := range paths {
+		described, err := exists(path + ".json")
+		if err != nil {
+			return nil, err
+		}
+		if !described && !strings.HasSuffix(path, ".json") {
+			files = append(files, filepath.Base(path))
+		}
+	}
+	return files, nil
 }
 
 // forgetReturned removes the description of what is under its own name again:

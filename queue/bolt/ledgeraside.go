@@ -275,22 +275,15 @@ func lastLine(files []*ledgerFile) (seq uint64) {
 	return seq
 }
 
-// describeLedgerRest describes what was renamed, but not described since the
-// process ended in between.
+// describeLedgerRest describes the ledger files that were renamed, but not
+// described since the process ended in between.
 func (s *Store) describeLedgerRest() error {
-	files, err := filepath.Glob(filepath.Join(s.dir, "ledger-*"+asideInfix+"*"))
+	files, err := s.undescribed("ledger-*")
 	if err != nil {
 		return err
 	}
-	for _, path := range files {
-		described, err := exists(path + ".json")
-		if err != nil {
-			return err
-		}
-		if described || strings.HasSuffix(path, ".json") {
-			continue
-		}
-		if _, err := s.describeLedger(filepath.Base(path), setAsideUnsaid, 0); err != nil {
+	for _, file := range files {
+		if _, err := s.describeLedger(file, setAsideUnsaid, 0); err != nil {
 			return err
 		}
 	}

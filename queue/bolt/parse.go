@@ -128,6 +128,9 @@ func (p *parser) envelope(e *queue.Envelope) {
 		p.text("hello", &e.Origin.Hello)
 		p.text("tls", &e.Origin.TLS)
 		p.text("reason", &e.Origin.Reason)
+		if p.key("auth") {
+			p.verdicts(&e.Origin.Auth)
+		}
 		p.close('}')
 	}
 	if p.key("cause") {
@@ -180,6 +183,63 @@ func (p *parser) result(r *queue.Result) {
 	p.text("remote_session", &r.RemoteSession)
 	p.number("took", (*int64)(&r.Took))
 	p.truth("maybe_duplicate", &r.MaybeDuplicate)
+	p.text("kept", (*string)(&r.Kept))
+	p.close('}')
+}
+
+func (p *parser) verdicts(v *queue.Verdicts) {
+	p.open('{')
+	p.text("by", &v.By)
+	p.spf("mail_from", &v.MailFrom)
+	p.spf("hello", &v.Hello)
+	if p.key("dkim") {
+		p.open('[')
+		for more := true; more && !p.bad; more = p.comma() {
+			v.DKIM = append(v.DKIM, queue.Signature{})
+			p.signature(&v.DKIM[len(v.DKIM)-1])
+		}
+		p.close(']')
+	}
+	p.count("unchecked", &v.Unchecked)
+	if p.key("dmarc") {
+		p.open('{')
+		p.text("result", &v.DMARC.Result)
+		p.text("domain", &v.DMARC.Domain)
+		p.text("record", &v.DMARC.Record)
+		p.text("policy", &v.DMARC.Policy)
+		p.count("percent", &v.DMARC.Percent)
+		p.text("disposition", &v.DMARC.Disposition)
+		p.text("reason", &v.DMARC.Reason)
+		p.close('}')
+	}
+	p.truth("reverse_path", &v.ReversePath)
+	p.truth("author", &v.Author)
+	p.truth("unknown", &v.Unknown)
+	p.count("claims", &v.Claims)
+	p.number("took", (*int64)(&v.Took))
+	p.close('}')
+}
+
+func (p *parser) spf(name string, s *queue.SPF) {
+	if !p.key(name) {
+		return
+	}
+	p.open('{')
+	p.text("result", &s.Result)
+	p.text("domain", &s.Domain)
+	p.text("reason", &s.Reason)
+	p.close('}')
+}
+
+func (p *parser) signature(s *queue.Signature) {
+	p.open('{')
+	p.text("result", &s.Result)
+	p.text("domain", &s.Domain)
+	p.text("selector", &s.Selector)
+	p.text("algorithm", &s.Algorithm)
+	p.text("identifier", &s.Identifier)
+	p.text("value", &s.Value)
+	p.text("reason", &s.Reason)
 	p.close('}')
 }
 

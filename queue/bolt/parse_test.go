@@ -17,13 +17,23 @@ func wholeMessage() queue.Message {
 		Extended: time.Hour, Attempts: 3, Step: 2, Size: 2048, MessageID: "<1@client.example>", Digest: queue.Digest{1, 2, 254}, Held: "a reason",
 		HeldAt: at.Add(time.Second), DeletedAt: at.Add(time.Minute), Purged: true, Damaged: true}
 	result := queue.Result{At: at, Action: queue.Deferred, Scope: queue.ScopeOneRecipient, Host: "mx.example", Address: "192.0.2.1:25",
-		RemoteSession: "a\"b\nü", Took: time.Second, MaybeDuplicate: true, Reply: queue.Reply{Command: "RCPT", Code: 451, Enhanced: "4.7.1", Text: "later please"}}
+		RemoteSession: "a\"b\nü", Took: time.Second, MaybeDuplicate: true, Kept: queue.KeptSpike, Reply: queue.Reply{Command: "RCPT", Code: 451, Enhanced: "4.7.1", Text: "later please"}}
 	m.Envelope = queue.Envelope{Upstream: "exo", ReversePath: "alice@client.example",
 		Recipients: []queue.Recipient{{ForwardPath: "bob@corp.example", ORcpt: "rfc822;bob@corp.example", Notify: []string{"FAILURE", "DELAY"}, Last: result, Deleted: true}, {ForwardPath: "carol@corp.example"}},
 		Params:     queue.Params{Body: "8BITMIME", SMTPUTF8: true, Ret: "HDRS", EnvID: "e1", RequireTLS: true},
-		Origin:     queue.Origin{Address: "192.0.2.9", Host: "client.example", Hello: "client.example", TLS: "TLS1.3", Reason: "upstream down"},
+		Origin:     queue.Origin{Address: "192.0.2.9", Host: "client.example", Hello: "client.example", TLS: "TLS1.3", Reason: "upstream down", Auth: wholeVerdicts()},
 		Cause:      queue.Cause{ID: "0123456789aa", Attempt: 4, Kind: "failure"}}
 	return m
+}
+
+func wholeVerdicts() queue.Verdicts {
+	spf := queue.SPF{Result: "pass", Domain: "client.example", Reason: "matched ip"}
+	return queue.Verdicts{By: "mx2.corp.example", MailFrom: spf, Hello: spf,
+		DKIM: []queue.Signature{{Result: "fail", Domain: "client.example", Selector: "s1", Algorithm: "rsa-sha256", Identifier: "@client.example",
+			Value: "AbC/+=", Reason: "body hash did not verify"}, {Result: "pass", Domain: "other.example"}},
+		Unchecked: 3, DMARC: queue.DMARC{Result: "fail", Domain: "a.client.example", Record: "client.example", Policy: "reject", Percent: 50,
+			Disposition: "quarantine", Reason: "nothing is aligned"},
+		ReversePath: true, Author: true, Unknown: true, Claims: 2, Took: time.Second}
 }
 
 // TestParserKnowsWhatIsWritten: no member makes the parser leave a record to encoding/json.

@@ -15,10 +15,12 @@ func amendmentRules() []rule {
 		{"a hold of the acceptance is released like any other", releaseAcceptance},
 		{"retry makes a deferral and a refusal due and wakes", retryMakesDue},
 		{"retry may name the time", retryLater},
+		{"retry may name recipients", retryOf},
 		{"extend moves the expiry", extendMoves},
 		{"delete and undelete", deleteAndUndelete},
 		{"a message deleted during its attempt may still be delivered", deletedThenDelivered},
 		{"an amendment that does not apply is refused", amendmentRefused},
+		{"bounce ends what is refused or held, and nothing that may still be delivered", bounceEnds},
 		{"every amendment is a ledger line", amendmentLedger},
 		{"trash is purged when its time is over, and not before", purgeTrash},
 		{"a kept refusal goes to the trash, then away", purgeRefusal},
@@ -95,6 +97,17 @@ func retryLater(b *bench) {
 	same(b, "due", b.due(upstream, retry.Next), []queue.ID{id})
 }
 
+func retryOf(b *bench) {
+	id := b.accept(acceptance("a@relay.example", "b@relay.example"), nil)
+	b.attempt(id, now(), queue.Refused, queue.Refused)
+	retry := act(id, queue.Retry)
+	retry.Of = []int{1}
+	b.amend(retry)
+	m := b.claimOne(id)
+	same(b, "pending", m.Pending(), []int{1})
+	b.wantErr(b.store.Amend(b.ctx, queue.Amendment{ID: id, At: now(), Event: queue.Retry, Of: []int{}}), queue.ErrState)
+}
+
 func extendMoves(b *bench) {
 	id := b.some(1)[0]
 	before := b.message(id)
@@ -162,6 +175,31 @@ func amendmentRefused(b *bench) {
 			same(b, "number of ledger lines", len(b.ledger(queue.LedgerFilter{})), lines)
 		})
 	}
+}
+
+func bounceEnds(b *bench) {
+	id := b.accept(acceptance("a@relay.example", "b@relay.example", "c@relay.example"), nil)
+	b.attempt(id, now(), queue.Delivered, queue.Deferred, queue.Refused)
+	bounce := act(id, queue.Bounce)
+	bounce.Of = []int{0, 1, 2, 3, -1}
+	b.amend(bounce)
+	m := b.message(id)
+	same(b, "states", []queue.State{m.RecipientState(0), m.RecipientState(1), m.RecipientState(2)},
+		[]queue.State{queue.StateDelivered, queue.StateDeferred, queue.StateFailed})
+	e := b.lastEntry()
+	if e.Event != queue.Bounce || len(e.Results) != 1 || e.Results[0].Action != queue.Failed {
+		b.Fatalf("ledger line %+v", e)
+	}
+	same(b, "recipients", e.Recipients, []string{"c@relay.example"})
+	b.wantErr(b.store.Amend(b.ctx, bounce), queue.ErrState)
+	m = b.claimOne(id)
+	b.amend(act(id, queue.Hold))
+	b.wantErr(b.store.Amend(b.ctx, bounce), queue.ErrState) // its attempt may still deliver it
+	b.settle(settlement(m, now(), queue.Delivered, queue.Deferred))
+	b.amend(bounce)
+	stats, err := b.store.Stats(b.ctx)
+	b.must(err)
+	same(b, "account", stats.Account, queue.Account{Accepted: 3, Delivered: 1, Failed: 2})
 }
 
 func amendmentLedger(b *bench) {

@@ -133,8 +133,9 @@ func (w *model) settle() {
 
 func (w *model) amend() {
 	id := w.some()
-	events := []queue.Event{queue.Hold, queue.Release, queue.Retry, queue.Extend, queue.Delete, queue.Undelete}
+	events := []queue.Event{queue.Hold, queue.Release, queue.Retry, queue.Extend, queue.Delete, queue.Undelete, queue.Bounce}
 	a := act(id, rapid.SampledFrom(events).Draw(w.t, "event"))
+	a.Of = rapid.SliceOfN(rapid.IntRange(0, 3), 0, 3).Draw(w.t, "of")
 	a.By = time.Duration(rapid.IntRange(0, 99).Draw(w.t, "by")) * time.Hour
 	want, _, wantErr := w.messages[id].Amended(a)
 	w.changed(id, want, wantErr, w.store.Amend(w.ctx, a), queue.ErrState)

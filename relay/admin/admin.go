@@ -44,6 +44,7 @@ type Options struct {
 	Upstreams  []Upstream
 	Former     []string // names of upstreams that are no longer configured
 	Inbound    Inbound
+	Bounces    Bounces
 	Recipients Recipients   // the zero Recipients if there is nothing to show
 	Keep       queue.Keep   // the zero Keep is queue.DefaultKeep
 	Limits     queue.Limits // of what is held
@@ -69,6 +70,7 @@ type Upstream struct {
 	// Probe has one dialogue with each address, and says it line by line.
 	Probe func(ctx context.Context, recipient string, say func(line string)) ([]health.Signal, error)
 
+	Spike    func() Spike // nil if nobody looks
 	Delivery func() Delivery
 	Pause    func(Pause) error
 	Resume   func() error
@@ -79,6 +81,13 @@ type Transition struct {
 	At       time.Time
 	From, To health.State
 	Why      string // may quote a remote server
+}
+
+// Spike is what an upstream said lately about recipients that are known to exist.
+type Spike struct {
+	Active         bool // it refuses too many of them as unknown, and is not believed
+	Since          time.Time
+	Refused, Known int
 }
 
 // Delivery is how fast an upstream is being given mail.
@@ -100,14 +109,15 @@ type Inbound struct {
 
 // InboundStats counts since the start.
 type InboundStats struct {
-	Sessions int               // open now
-	Accepted int64             // messages taken into custody
-	Passed   int64             // messages handed to an upstream while the sender waited
-	Unnoted  int64             // of them, without a ledger line, which could not be written
-	Refused  map[string]int64  // transactions and sessions by reason
-	Refusing string            // why nothing can be stored now, for example that the disk is full; "" if it can
-	Full     map[string]string // why no mail for an upstream can be stored now, by upstream
-	Paused   Pause
+	Sessions    int               // open now
+	Accepted    int64             // messages taken into custody
+	Passed      int64             // messages handed to an upstream while the sender waited
+	Unnoted     int64             // of them, without a ledger line, which could not be written
+	Refused     map[string]int64  // transactions and sessions by reason
+	ListsFailed int64             // questions to DNS lists without an answer
+	Refusing    string            // why nothing can be stored now, for example that the disk is full; "" if it can
+	Full        map[string]string // why no mail for an upstream can be stored now, by upstream
+	Paused      Pause
 
 	Certificate Certificate // that is shown to senders; the zero Certificate is none that is known of
 }

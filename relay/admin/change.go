@@ -13,7 +13,7 @@ import (
 
 // verbs are the events that a ChangeRequest may ask for.
 var verbs = map[string]queue.Event{
-	"hold": queue.Hold, "release": queue.Release, "retry": queue.Retry, "delete": queue.Delete, "undelete": queue.Undelete,
+	"hold": queue.Hold, "release": queue.Release, "retry": queue.Retry, "delete": queue.Delete, "undelete": queue.Undelete, "bounce": queue.Bounce,
 }
 
 const (
@@ -56,7 +56,7 @@ func (c ChangeRequest) parse() (queue.Filter, error) {
 	_, known := verbs[c.Verb]
 	switch {
 	case !known:
-		return queue.Filter{}, fail(CodeBadRequest, "no verb %q (there are hold release retry delete undelete)", c.Verb)
+		return queue.Filter{}, fail(CodeBadRequest, "no verb %q (there are hold release retry delete undelete bounce)", c.Verb)
 	case len(c.Where) == 0 && !c.All:
 		return queue.Filter{}, fail(CodeNoSelection, "no selection: %s would apply to every message", c.Verb)
 	case len(c.Reason) > maxReason:
@@ -67,10 +67,10 @@ func (c ChangeRequest) parse() (queue.Filter, error) {
 		return queue.Filter{}, fail(CodeBadRequest, "spread over %g seconds; at most %g are allowed", c.SpreadSeconds, maxSpread.Seconds())
 	case c.SpreadSeconds > 0 && c.Verb != "retry":
 		return queue.Filter{}, fail(CodeBadRequest, "%s cannot be spread, only retry can", c.Verb)
-	case c.Verb == "delete" && c.Reason == "" && !c.DryRun:
-		return queue.Filter{}, fail(CodeReasonRequired, "delete needs a reason")
-	case c.Verb == "delete" && c.IfCount == nil && !c.DryRun:
-		return queue.Filter{}, fail(CodeCountRequired, "delete needs the number of messages that it is meant for")
+	case c.severe() && c.Reason == "" && !c.DryRun:
+		return queue.Filter{}, fail(CodeReasonRequired, "%s needs a reason", c.Verb)
+	case c.severe() && c.IfCount == nil && !c.DryRun:
+		return queue.Filter{}, fail(CodeCountRequired, "%s needs the number of messages that it is meant for", c.Verb)
 	}
 	f, err := queue.ParseFilter(c.Where)
 	if c.Verb == "undelete" && f.States == nil && f.IDs == nil {
@@ -79,9 +79,13 @@ func (c ChangeRequest) parse() (queue.Filter, error) {
 	return f, err
 }
 
+// severe reports whether the verb wants a reason and the number of messages.
+func (c ChangeRequest) severe() bool { return c.Verb == "delete" || c.Verb == "bounce" }
+
 // gather looks for the messages that the amendment applies to, and changes nothing.
 func (s *Server) gather(ctx context.Context, request ChangeRequest, f queue.Filter, a queue.Amendment) (*Change, error) {
-	set := &Change{Schema: SchemaChange, Verb: request.Verb, DryRun: request.DryRun, Waiting: []string{}, IDs: []string{}, Sample: []Message{}}
+	set := &Change{Schema: SchemaChange, Verb: request.Verb, DryRun: request.DryRun, Waiting: []string{}, IDs: []string{}, Sample: []Message{}, MayNot: []Reason{}}
+	why := map[string]int{} // a bounce does not apply
 	v := s.view(a.At)
 	if a.Event == queue.Delete {
 		set.KeptUntil = Time{a.At.Add(v.keep.Trash)}
@@ -94,20 +98,33 @@ func (s *Server) gather(ctx context.Context, request ChangeRequest, f queue.Filt
 			break
 		}
 		a.ID = m.ID
-		_, entry, err := m.Amended(a)
+		recipients := s.touched(m, a, why)
 		switch {
-		case err != nil:
+		case recipients == 0:
 			set.Inapt++
 		case a.Event == queue.Retry && !request.Now && v.closed[m.Envelope.Upstream] != "":
 			set.wait(m.Envelope.Upstream)
 		default:
-			set.add(m, len(entry.Recipients))
+			set.add(m, recipients)
 			if len(set.Sample) < sampleSize {
 				set.Sample = append(set.Sample, v.describe(m))
 			}
 		}
 	}
+	set.MayNot = ranked(why)
 	return set, nil
+}
+
+// touched is to how many recipients of the message the amendment applies.
+func (s *Server) touched(m queue.Message, a queue.Amendment, why map[string]int) int {
+	if a.Event == queue.Bounce {
+		return s.mayBounce(m, why)
+	}
+	_, entry, err := m.Amended(a)
+	if err != nil {
+		return 0
+	}
+	return len(entry.Recipients)
 }
 
 func (c *Change) wait(upstream string) {
@@ -141,7 +158,7 @@ func (s *Server) amend(ctx context.Context, set *Change, a queue.Amendment, spre
 	var workers sync.WaitGroup
 	work := func() {
 		for one := range amendments {
-			err := s.options.Store.Amend(ctx, one)
+			err := s.apply(ctx, one)
 			mu.Lock()
 			switch {
 			case err == nil:

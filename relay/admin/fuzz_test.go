@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"testing"
 
 	"github.com/mxkeep/mxkeep/relay/admin"
@@ -12,7 +13,7 @@ import (
 
 // requests are those that have a body.
 var requests = []string{"/v1/queue/list", "/v1/queue/stats", "/v1/queue/change", "/v1/health/probe", "/v1/health/override", "/v1/pause", "/v1/resume",
-	"/v1/db/check", "/v1/db/salvage", "/v1/db/accept-loss"}
+	"/v1/db/check", "/v1/db/salvage", "/v1/db/accept-loss", "/v1/explain", "/v1/recipients/sync", "/v1/recipients/import", "/v1/db/compact", "/v1/backups"}
 
 // FuzzRequest sends any body to any request: the answer is always made of
 // documents that may go to a terminal, and what is refused changed nothing.
@@ -21,6 +22,11 @@ func FuzzRequest(f *testing.F) {
 		`{"recipient":"canary@corp.example"}`, `{"state":"up","for_seconds":600,"reason":"x"}`, `{"outbound":true,"for_seconds":1e300,"reason":"x"}`, `{"inbound":true,"dry_run":true}`,
 		`{"verb":"delete","all":true,"reason":"\u001b","if_count":1}`, `{"where":["to=/(/"]}`} {
 		f.Add(uint8(i%len(requests)), []byte(body))
+	}
+	for path, body := range map[string]string{"/v1/explain": `{"from":"a@b.example","to":"c@corp.example","client":"192.0.2.1%\u001b","upstream":"down"}`,
+		"/v1/recipients/sync": `{"domain":"corp.example"}`, "/v1/recipients/import": `{"domain":"corp.example","text":"YUBjb3JwLmV4YW1wbGU="}`,
+		"/v1/db/compact": `{"dry_run":true}`, "/v1/backups": `{"dir":"/a\n"}`} {
+		f.Add(uint8(slices.Index(requests, path)), []byte(body))
 	}
 	f.Fuzz(func(t *testing.T, which uint8, body []byte) {
 		r := newRig()

@@ -40,6 +40,7 @@ func (v view) describe(m queue.Message) Message {
 		KeptUntil:  Time{v.keptUntil(m)},
 		Digest:     m.Digest.String(),
 		Client:     Origin{IP: o.Address, Host: o.Host, Hello: o.Hello, TLS: o.TLS, Reason: o.Reason},
+		Auth:       describeAuth(o.Auth),
 		Recipients: make([]Recipient, 0, len(m.Envelope.Recipients))}
 	d.NextReason, d.NextAt = v.next(m)
 	if len(m.Pending()) > 0 {
@@ -80,11 +81,7 @@ func (v view) keptUntil(m queue.Message) (until time.Time) {
 			until = m.DeletedAt.Add(v.keep.Trash)
 		}
 	case queue.StateRefused:
-		for i, r := range m.Envelope.Recipients {
-			if at := r.Last.At.Add(v.keep.Refused); m.RecipientState(i) == queue.StateRefused && at.After(until) {
-				until = at
-			}
-		}
+		until = v.keep.Until(m)
 	}
 	return until
 }
@@ -92,14 +89,15 @@ func (v view) keptUntil(m queue.Message) (until time.Time) {
 func describeResult(r queue.Result) Reply {
 	return Reply{At: Time{r.At}, Outcome: r.Action.String(), Scope: r.Scope.String(), Command: r.Reply.Command,
 		Code: r.Reply.Code, Enhanced: r.Reply.Enhanced, Text: r.Reply.Text, Host: r.Host, Address: r.Address,
-		TookSeconds: Seconds(r.Took), MaybeDuplicate: r.MaybeDuplicate}
+		TookSeconds: Seconds(r.Took), MaybeDuplicate: r.MaybeDuplicate, Kept: string(r.Kept)}
 }
 
 func describeEntry(e queue.Entry) Entry {
 	d := Entry{Schema: SchemaEntry, Seq: e.Seq, At: Time{e.At}, Event: string(e.Event), ID: string(e.ID), Attempt: e.Attempt,
 		Actor: e.Actor, Reason: e.Reason, Upstream: e.Upstream, From: e.ReversePath, Recipients: e.Recipients,
 		Results: make([]Reply, 0, len(e.Results)), MessageID: e.MessageID, SizeBytes: e.Size,
-		Client: Origin{IP: e.Origin.Address, Host: e.Origin.Host, Hello: e.Origin.Hello, TLS: e.Origin.TLS, Reason: e.Origin.Reason}}
+		Client: Origin{IP: e.Origin.Address, Host: e.Origin.Host, Hello: e.Origin.Hello, TLS: e.Origin.TLS, Reason: e.Origin.Reason},
+		Auth:   describeAuth(e.Origin.Auth)}
 	if d.Recipients == nil {
 		d.Recipients = []string{}
 	}

@@ -26,13 +26,14 @@ type rig struct {
 	inbound    *admintest.Inbound
 	recipients *admintest.Recipients
 	files      *admintest.Files
+	bounces    *admintest.Bounces
 	ready      error
 	server     *admin.Server
 }
 
 func newRig() *rig {
-	r := &rig{store: admintest.NewStore(), inbound: &admintest.Inbound{}, recipients: &admintest.Recipients{}, files: &admintest.Files{}, exo: &admintest.Upstream{Status: health.Status{State: health.Up}}}
-	r.server = admin.New(admin.Options{Store: r.store, Files: r.files, Upstreams: []admin.Upstream{r.exo.Part("exo", "corp.example")}, Inbound: r.inbound.Part(), Recipients: r.recipients.Part(),
+	r := &rig{store: admintest.NewStore(), inbound: &admintest.Inbound{}, recipients: &admintest.Recipients{}, files: &admintest.Files{}, bounces: &admintest.Bounces{}, exo: &admintest.Upstream{Status: health.Status{State: health.Up}}}
+	r.server = admin.New(admin.Options{Store: r.store, Files: r.files, Upstreams: []admin.Upstream{r.exo.Part("exo", "corp.example")}, Inbound: r.inbound.Part(), Bounces: r.bounces.Part(), Recipients: r.recipients.Part(),
 		Version: "0.1.0", Started: time.Now(), Ready: func() error { return r.ready }})
 	return r
 }

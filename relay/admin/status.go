@@ -64,7 +64,15 @@ type UpstreamStatus struct {
 	InFlight      int        `json:"in_flight"`
 	Window        int        `json:"window"`
 	Paused        *Paused    `json:"paused"`
-	Held          *Share     `json:"held"` // null where it is not asked for, or not known
+	Spike         *Spiking   `json:"spike"` // null if there is none
+	Held          *Share     `json:"held"`  // null where it is not asked for, or not known
+}
+
+// Spiking says that an upstream refuses recipients that are known to exist.
+type Spiking struct {
+	Since   Time `json:"since"`
+	Refused int  `json:"refused"` // as unknown
+	Known   int  `json:"known"`   // recipients that it was asked for, and that exist
 }
 
 // Share is what is stored of the mail for an upstream, and what may be.
@@ -151,13 +159,14 @@ type Account struct {
 
 // InboundStatus is the side that accepts mail.
 type InboundStatus struct {
-	Sessions int              `json:"sessions"`
-	Accepted int64            `json:"accepted"`
-	Passed   int64            `json:"passed"`  // handed to an upstream while the sender waited
-	Unnoted  int64            `json:"unnoted"` // of them, without a ledger line
-	Refused  map[string]int64 `json:"refused"`
-	Refusing string           `json:"refusing"`
-	Paused   *Paused          `json:"paused"`
+	Sessions    int              `json:"sessions"`
+	Accepted    int64            `json:"accepted"`
+	Passed      int64            `json:"passed"`       // handed to an upstream while the sender waited
+	Unnoted     int64            `json:"unnoted"`      // of them, without a ledger line
+	Refused     map[string]int64 `json:"refused"`      // by reason, as mxkeep help clients names them; a reason is there from the start
+	ListsFailed int64            `json:"lists_failed"` // questions to DNS lists without an answer
+	Refusing    string           `json:"refusing"`
+	Paused      *Paused          `json:"paused"`
 
 	Certificate *CertificateStatus `json:"certificate"` // null if none is known of
 }
@@ -246,7 +255,7 @@ func (stats InboundStats) snapshot(now time.Time) InboundStatus {
 		refused[reason] = n
 	}
 	return InboundStatus{Sessions: stats.Sessions, Accepted: stats.Accepted, Passed: stats.Passed, Unnoted: stats.Unnoted, Refused: refused,
-		Refusing: stats.Refusing, Paused: paused(stats.Paused, now), Certificate: stats.Certificate.snapshot()}
+		ListsFailed: stats.ListsFailed, Refusing: stats.Refusing, Paused: paused(stats.Paused, now), Certificate: stats.Certificate.snapshot()}
 }
 
 func (c Certificate) snapshot() *CertificateStatus {
@@ -273,6 +282,11 @@ func (u Upstream) snapshot(now time.Time) UpstreamStatus {
 	if o := status.Override; o != nil && now.Before(o.Until) {
 		d.State = "forced-" + o.State.String()
 		d.Override = &Override{State: o.State.String(), Until: Time{o.Until}, Actor: o.Actor, Reason: o.Reason}
+	}
+	if u.Spike != nil {
+		if s := u.Spike(); s.Active {
+			d.Spike = &Spiking{Since: Time{s.Since}, Refused: s.Refused, Known: s.Known}
+		}
 	}
 	for _, signal := range slices.Backward(u.Recent()) {
 		if signal.Source != health.SourceSender { // that one has seen nothing of the upstream

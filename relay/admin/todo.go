@@ -36,7 +36,7 @@ func todo(st *Status) (list []Todo) {
 		list = append(list, todoAbout(st, u)...)
 	}
 	if n := st.Queue.ByState["refused"]; n > 0 {
-		list = append(list, Todo{fmt.Sprintf("%s refused for good, and kept here: read why, then retry or delete.", count(n, "message")), "mxkeep queue list --state refused"})
+		list = append(list, Todo{fmt.Sprintf("%s refused for good, and kept here: read why, then retry, bounce or delete.", count(n, "message")), "mxkeep queue list --state refused"})
 	}
 	if n := st.Queue.ByState["held"]; n > 0 {
 		list = append(list, Todo{fmt.Sprintf("%s held by a person: release or delete.", count(n, "message")), "mxkeep queue list --state held"})
@@ -88,6 +88,10 @@ func todoAbout(st *Status, u UpstreamStatus) (list []Todo) {
 		if st.Queue.ByState["refused"] > 0 {
 			list = append(list, Todo{"Then give what was refused back to delivery:", "mxkeep queue retry --state refused"})
 		}
+	}
+	if s := u.Spike; s != nil {
+		list = append(list, Todo{fmt.Sprintf("%s refuses %d of %s that exist, as unknown. It is not believed: what it refuses so is kept here, and tried again. Tell its people.", u.Name, s.Refused, count(int64(s.Known), "recipient")),
+			"mxkeep queue list --state refused"})
 	}
 	if o := u.Override; o != nil {
 		list = append(list, Todo{fmt.Sprintf("%s counts as %s until %s. To end that now:", u.Name, o.State, instant(o.Until, st.At)),

@@ -143,6 +143,7 @@ type Message struct {
 	Damaged    bool        `json:"damaged"` // the content was last found to differ from what was received
 	Digest     string      `json:"sha256"`
 	Client     Origin      `json:"client"`
+	Auth       *Auth       `json:"auth"` // null if nobody looked
 	Recipients []Recipient `json:"recipients"`
 }
 
@@ -175,6 +176,7 @@ type Reply struct {
 	Address        string  `json:"ip"`
 	TookSeconds    float64 `json:"took_seconds"`
 	MaybeDuplicate bool    `json:"maybe_duplicate"`
+	Kept           string  `json:"kept"` // why a refused recipient is kept: hold, off, null-sender, unauthenticated, notify-never, incident, spike, rate, unsent
 }
 
 // Summary is the last line of a listing.
@@ -205,6 +207,7 @@ type Entry struct {
 	MessageID  string   `json:"message_id"`
 	SizeBytes  int64    `json:"size_bytes"`
 	Client     Origin   `json:"client"`
+	Auth       *Auth    `json:"auth"` // null if nobody looked
 }
 
 // Select chooses messages: rules of queue.ParseFilter, or everything.
@@ -224,10 +227,10 @@ type ListRequest struct {
 // ChangeRequest asks to change messages. It needs a selection.
 type ChangeRequest struct {
 	Select
-	Verb    string `json:"verb"` // hold, release, retry, delete, undelete
+	Verb    string `json:"verb"` // hold, release, retry, delete, undelete, bounce
 	Reason  string `json:"reason,omitempty"`
 	DryRun  bool   `json:"dry_run,omitempty"`
-	IfCount *int   `json:"if_count,omitempty"` // change nothing if another number matches; delete needs it
+	IfCount *int   `json:"if_count,omitempty"` // change nothing if another number matches; delete and bounce need it
 	Now     bool   `json:"now,omitempty"`      // retry although the upstream is down
 	Limit   int    `json:"limit,omitempty"`    // at most so many, the oldest first; 0 is no limit
 
@@ -251,6 +254,7 @@ type Change struct {
 	Gone         int       `json:"gone"`          // left, or changed, between looking and acting
 	Waiting      []string  `json:"waiting"`       // upstreams that take nothing now; without Now, retry then changes nothing
 	WaitingCount int       `json:"waiting_count"` // messages left out for that
+	MayNot       []Reason  `json:"may_not"`       // of bounce: why senders may not be told, about so many messages
 	IDs          []string  `json:"ids"`
 	Sample       []Message `json:"sample"`
 }

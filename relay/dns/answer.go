@@ -23,6 +23,8 @@ type question struct {
 type answer struct {
 	addresses []netip.Addr
 	names     []string // of PTR records, lower case with their final dot
+	texts     []string // of TXT records, the strings of each joined
+	exchanges []net.MX // lower case with their final dot
 	ttl       uint32   // in seconds
 	err       *net.DNSError
 }
@@ -36,7 +38,23 @@ func (a answer) failure() error {
 }
 
 // found reports whether there is anything in the answer.
-func (a answer) found() bool { return len(a.addresses)+len(a.names) > 0 }
+func (a answer) found() bool { return a.count() > 0 }
+
+// count is the number of records in the answer.
+func (a answer) count() int {
+	return len(a.addresses) + len(a.names) + len(a.texts) + len(a.exchanges)
+}
+
+// failed reports whether the DNS neither had nor denied an answer.
+func (a answer) failed() bool { return a.err != nil && !a.err.IsNotFound }
+
+// size is the length of its texts in bytes.
+func (a answer) size() (n int) {
+	for _, text := range a.texts {
+		n += len(text)
+	}
+	return n
+}
 
 // walk follows CNAME records through a reply.
 type walk struct {
@@ -82,7 +100,7 @@ func (w *walk) lower(ttl uint32) {
 
 // add takes a record over, if it is fit to be used.
 func (a *answer) add(record dns.RR) bool {
-	if len(a.addresses)+len(a.names) >= maxRecords {
+	if a.count() >= maxRecords {
 		return false
 	}
 	switch r := record.(type) {
@@ -93,6 +111,14 @@ func (a *answer) add(record dns.RR) bool {
 	case *dns.PTR:
 		if name := strings.ToLower(r.Ptr); isName(name) {
 			a.names = append(a.names, name)
+			return true
+		}
+	case *dns.TXT:
+		a.texts = append(a.texts, text(r.Txt))
+		return true
+	case *dns.MX:
+		if host := strings.ToLower(r.Mx); host == "." || isName(host) {
+			a.exchanges = append(a.exchanges, net.MX{Host: host, Pref: r.Preference})
 			return true
 		}
 	}

@@ -18,6 +18,7 @@ const ednsSize = 1232
 var (
 	errWrongQuestion = errors.New("the reply answers another question")
 	errTooLong       = errors.New("chain of CNAME records is too long")
+	errTooMuch       = errors.New("more text than anybody needs")
 	errLame          = errors.New("the server neither knows nor asks others")
 )
 
@@ -44,7 +45,10 @@ func (r *Resolver) resolve(ctx context.Context, q question) answer {
 		found := w.through(reply, q.kind)
 		ttl, said := denial(reply)
 		switch {
+		case found.size() > maxTexts:
+			return answer{err: q.failed(ctx, server, errTooMuch)}
 		case found.found():
+			sortExchanges(found.exchanges)
 			return found
 		case w.hops > maxChain:
 			return answer{err: q.failed(ctx, server, errTooLong)}

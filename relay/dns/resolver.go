@@ -1,4 +1,5 @@
-// Package dns finds the addresses of names and the names of addresses.
+// Package dns finds the addresses of names, the names of addresses, and what
+// names say about mail.
 //
 // A Resolver asks the servers it was given, or those of resolv.conf, over UDP
 // and, for what does not fit, TCP. It keeps answers for their time to live.
@@ -220,14 +221,18 @@ func (r *Resolver) lead(ctx context.Context, q question, f *flight) (found answe
 	defer func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		if found.found() || found.err != nil && ctx.Err() == nil {
-			r.answers.put(q, found, time.Now())
+		now, ended := time.Now(), ctx.Err()
+		if _, ok := r.answers.stale(q, now); ok && errors.Is(ended, context.DeadlineExceeded) {
+			ended = nil // the servers have had their time, and this is better than nothing
+		}
+		if found.found() || found.err != nil && ended == nil {
+			found = r.answers.put(q, found, now)
 		}
 		delete(r.flights, q)
 		close(f.done)
+		err = found.failure()
 	}()
-	found = r.resolve(ctx, q)
-	return found, found.failure()
+	return r.resolve(ctx, q), nil
 }
 
 func isNotFound(err error) bool {

@@ -123,7 +123,7 @@ func (s *session) badRecipient(no *refusal) *refusal {
 // badCommand counts a command that nobody understood; not nil if that was one too many.
 func (c *conn) badCommand() *refusal {
 	if c.flaws++; c.flaws > maxFlaws {
-		return refuse(reasonSyntax, 421, smtp.StatusTooManyConns, "too many errors").fatal()
+		return refuse(reasonErrors, 421, smtp.StatusTooManyConns, "too many errors").fatal()
 	}
 	return c.guard.server.strike(c.address, useBadCommand)
 }

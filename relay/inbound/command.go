@@ -107,19 +107,22 @@ func parseHello(c command) (command, *refusal) {
 	return c, nil
 }
 
-// parseSender reads what stands behind the reverse-path, which is left to the
-// engine but for one thing: it reads a@b@c as a mailbox of b@c, which would then
-// be taken for "a@b" at c.
+// parseSender reads the reverse-path by the grammar. The engine takes more: it
+// reads a@b@c as a mailbox of b@c, which would then be taken for "a@b" at c, and
+// "a"@"@c as one of c. A source route, which it drops, may come before.
 func parseSender(c command) (command, *refusal) {
 	const from = "FROM:"
 	if len(c.arg) < len(from) || !strings.EqualFold(c.arg[:len(from)], from) {
 		return c, refuse(reasonSyntax, 501, smtp.StatusBadArguments, "MAIL wants FROM:<path>")
 	}
 	mailbox, behind := cutPath(strings.TrimSpace(c.arg[len(from):]))
-	if strings.HasPrefix(mailbox, "@") { // a source route, which the engine drops
+	if strings.HasPrefix(mailbox, "@") {
 		_, mailbox, _ = strings.Cut(mailbox, ":")
 	}
-	if unquoted := mailbox[strings.LastIndexByte(mailbox, '"')+1:]; strings.Count(unquoted, "@") > 1 {
+	if strings.HasPrefix(mailbox, "<") {
+		return c, refuse(reasonPath, 501, smtp.StatusSyntax, "the path does not end")
+	}
+	if _, err := smtp.ParsePath(mailbox); err != nil {
 		return c, refuse(reasonPath, 553, smtp.StatusBadSender, "bad reverse-path")
 	}
 	return c, checkParameters(behind)

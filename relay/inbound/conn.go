@@ -65,6 +65,7 @@ type conn struct {
 
 	mu       sync.Mutex
 	refused  map[string]int
+	counted  bool // a refusal since the engine was given its command
 	waiting  bool // for a command, in Read
 	draining bool
 	closed   bool
@@ -133,6 +134,7 @@ func (c *conn) nextCommand() error {
 	case cmd.verb == "RCPT" && cmd.path.Domain == "":
 		line = c.addressed(&cmd)
 	}
+	c.uncounted(cmd.verb)
 	c.verb, c.path, c.offered, c.chunk, c.last = cmd.verb, cmd.path, cmd.arg, cmd.chunk, cmd.last
 	if cmd.chunk > 0 {
 		c.begin()
@@ -215,6 +217,7 @@ func (c *conn) Write(p []byte) (int, error) {
 	reply := reworded(c.verb, c.reply)
 	c.reply = c.reply[:0]
 	code := string(p[:min(3, len(p))])
+	c.countEngine(string(reply[:min(3, len(reply))]))
 	switch {
 	case code == "250" && (c.verb == "EHLO" || c.verb == "HELO"):
 		c.hello, c.extended = c.offered, c.verb == "EHLO"
@@ -348,6 +351,9 @@ func (c *conn) send(p []byte) error {
 	}
 	c.raw.SetWriteDeadline(time.Now().Add(c.timeouts().Write))
 	if _, err := c.stream.Write(p); err != nil {
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			c.refuse(reasonDeaf)
+		}
 		return c.fail(err)
 	}
 	return nil
@@ -448,6 +454,7 @@ func (c *conn) summarize() {
 func (c *conn) refuse(reason string) {
 	c.mu.Lock()
 	c.refused[reason]++
+	c.counted = true
 	c.mu.Unlock()
 	c.guard.server.counts.refuse(reason)
 }

@@ -79,8 +79,12 @@ func (s *session) accept(tx *transaction, draft queue.Draft, r io.Reader) (smtp.
 	envelope := tx.envelope
 	envelope.Origin.Host = s.hostname(s.client.peer().address)
 	at := time.Now()
-	return s.commit(tx, draft, queue.Acceptance{At: at, Envelope: envelope, Trace: s.traceField(envelope, draft.ID(), at),
-		MessageID: head.messageID, Lifetime: s.server.options.Lifetime}, size)
+	a := queue.Acceptance{At: at, Envelope: envelope, Trace: s.traceField(envelope, draft.ID(), at),
+		MessageID: head.messageID, Lifetime: s.server.options.Lifetime}
+	if no := s.authenticate(tx, draft, &a); no != nil {
+		return smtp.Reply{}, no
+	}
+	return s.commit(tx, draft, a, size)
 }
 
 // flaw is what is wrong with content that was read to its end.
@@ -211,8 +215,12 @@ func describe(e queue.Envelope) []any {
 	if len(e.Recipients) > 0 {
 		first = e.Recipients[0].ForwardPath
 	}
-	return []any{slog.String("upstream", e.Upstream), slog.String("from", smtp.Printable(e.ReversePath)),
+	about := []any{slog.String("upstream", e.Upstream), slog.String("from", smtp.Printable(e.ReversePath)),
 		slog.Int("recipients", len(e.Recipients)), slog.String("to", smtp.Printable(first)),
 		slog.String("address", e.Origin.Address), slog.String("hello", smtp.Printable(e.Origin.Hello)),
 		slog.String("tls", e.Origin.TLS), slog.String("why", e.Origin.Reason)}
+	if dmarc := e.Origin.Auth.DMARC; dmarc.Result != "" {
+		about = append(about, slog.String("author", dmarc.Domain), slog.String("dmarc", dmarc.Result))
+	}
+	return about
 }

@@ -1,6 +1,7 @@
 package inbound
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
@@ -52,7 +53,13 @@ var whys = map[string]string{
 	reasonStore:       "The store has failed: nothing can be kept.",
 	reasonSpace:       "The disk has too little room left.",
 	reasonLimit:       "As much mail is kept as the limits allow.",
+	reasonConnections: "As many sessions are open as the limits allow.",
+	reasonPerAddress:  "The client has as many sessions open as the limits allow one address.",
+	reasonPerNetwork:  "The network of the client has as many sessions open as the limits allow one.",
 }
+
+// whyRate is why of every limit of a minute.
+const whyRate = "What may be used in a minute is used up, by the client, its network, or all together: it is told to come again."
 
 // Explain decides about a recipient without changing anything. The error says
 // what is wrong with the question.
@@ -65,6 +72,7 @@ func (s *Server) Explain(q Question) (Explanation, error) {
 		return Explanation{}, fmt.Errorf("%.80q is no address of a sender", q.ReversePath)
 	}
 	e := Explanation{}
+	crowd := e.connection(s, q.Client)
 	e.Domain, _ = smtp.ASCIIDomain(path.Domain) // ParsePath has checked it
 	a, upstream := s.look(e.Domain)
 	e.Upstream = upstream
@@ -77,9 +85,9 @@ func (s *Server) Explain(q Question) (Explanation, error) {
 		answer = s.known(e.Domain, path)
 		a.learn(answer)
 	}
-	e.factsOf(a, q, answer)
+	e.factsOf(a, q, answer, s.options.Secured[e.Domain])
 	a.returning = e.sender(s, a, q, path)
-	e.decide(s, a, q)
+	e.decide(s, a, q, crowd)
 	return e, nil
 }
 
@@ -88,12 +96,15 @@ func (e *Explanation) fact(check, format string, args ...any) {
 }
 
 // factsOf says what is known of the recipient and its upstream.
-func (e *Explanation) factsOf(a asked, q Question, answer recipients.Answer) {
+func (e *Explanation) factsOf(a asked, q Question, answer recipients.Answer, tls bool) {
 	if !a.relayed {
 		e.fact("domain", "%s is not ours", e.Domain)
 		return
 	}
 	e.fact("domain", "%s is ours, its upstream is %s", e.Domain, e.Upstream)
+	if tls {
+		e.fact("tls", "the domain takes mail over TLS only: in plaintext the recipient is refused")
+	}
 	e.fact("recipient", "%s is %s: %s", q.Recipient, answer.Verdict, because(answer))
 	if !a.known {
 		return
@@ -147,22 +158,34 @@ func (e *Explanation) sender(s *Server, a asked, q Question, path smtp.Path) boo
 	return believed
 }
 
-// decide asks as a session would: first whether anything can be taken at all.
-func (e *Explanation) decide(s *Server, a asked, q Question) {
+// decide asks as a session would: first whether the client is let in, and then
+// whether anything can be taken at all.
+func (e *Explanation) decide(s *Server, a asked, q Question, crowd *refusal) {
 	decision := admit(a)
-	no := s.obstacle(e.Upstream, decision, a.state)
-	if no == nil {
-		no = decision.no
+	obstacle := s.obstacle(e.Upstream, decision, a.state)
+	if obstacle != nil {
+		e.fact("intake", "%s", obstacle.reply.Text())
+	}
+	no := cmp.Or(crowd, obstacle, e.rates(s, q.Client), decision.no)
+	if no != nil {
+		e.unasked(s, q.Client)
 	} else {
-		e.fact("intake", "%s", no.reply.Text())
+		no = e.wanted(s, q, decision)
 	}
-	allowed := false
-	if no == nil {
-		allowed, no = e.listed(s, q.Client)
-	}
+	e.conclude(decision, no)
+}
+
+// wanted asks the lists about a client, and whether it has been seen.
+func (e *Explanation) wanted(s *Server, q Question, decision admitted) *refusal {
+	allowed, no := e.listed(s, q.Client)
 	if no == nil && !allowed {
 		no = e.met(s, q, decision)
 	}
+	return no
+}
+
+// conclude says what comes of it.
+func (e *Explanation) conclude(decision admitted, no *refusal) {
 	switch {
 	case no == nil && decision.pass:
 		e.Action, e.Rule = "pass", decision.reason
@@ -173,7 +196,7 @@ func (e *Explanation) decide(s *Server, a asked, q Question) {
 	default:
 		e.Action, e.Rule, e.Reply = "refuse", no.reason, no.reply.Error()
 	}
-	e.Why = whys[e.Rule]
+	e.Why = cmp.Or(whys[e.Rule], whyRate)
 }
 
 // obstacle is what keeps mail out that would be admitted, or is refused before

@@ -143,15 +143,31 @@ func (d *door) place(address netip.Addr) (reason string) {
 	one, many := prefixes(address)
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if reason = d.full(one, many); reason == "" {
+		d.of[one]++
+		d.near[many]++
+	}
+	return reason
+}
+
+// full is the reason if no connection more may come of an address or network.
+func (d *door) full(one, many netip.Prefix) (reason string) {
 	switch {
 	case d.of[one] >= d.limits.SessionsPerAddress:
 		return reasonPerAddress
 	case d.near[many] >= d.limits.SessionsPerNetwork:
 		return reasonPerNetwork
 	}
-	d.of[one]++
-	d.near[many]++
 	return ""
+}
+
+// look says how many connections there are: in all, of an address, and of its
+// network; and the reason if one more could not be placed.
+func (d *door) look(address netip.Addr) (inside, of, near int, reason string) {
+	one, many := prefixes(address)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.inside, d.of[one], d.near[many], d.full(one, many)
 }
 
 // leave ends a connection. One that is exempt was not placed.

@@ -62,6 +62,7 @@ const (
 	reasonUpstream     = "other_upstream"
 	reasonRecipients   = "too_many_recipients"
 	reasonRefusals     = "too_many_refusals"
+	reasonErrors       = "too_many_errors"
 	reasonPath         = "bad_path"
 	reasonParameter    = "bad_parameter"
 	reasonPlaintext    = "plaintext"
@@ -79,6 +80,7 @@ const (
 	reasonInjection    = "starttls_injection"
 	reasonHandshake    = "handshake_failed"
 	reasonTimeout      = "timeout"
+	reasonDeaf         = "deaf_client" // it does not read our replies
 	reasonBareCRLF     = "bare_crlf"
 	reasonSize         = "too_big"
 	reasonLoop         = "loop"
@@ -97,6 +99,7 @@ const (
 	reasonGreylisted   = "greylisted"
 	reasonOwnHello     = "own_hello"
 	reasonTarpit       = "tarpit" // a refusal that had to be waited for
+	reasonDMARC        = "dmarc"
 	reasonPanic        = "panic"
 	reasonNotSupported = "not_supported"
 )

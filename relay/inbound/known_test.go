@@ -44,14 +44,14 @@ func TestExplainWho(t *testing.T) {
 			o.Recipients = who(func(_ string, p smtp.Path, _ recipients.Primary) recipients.Answer { return somebody(p.Local) })
 		})
 		e, err := r.server.Explain(Question{Recipient: local + "@d.example"})
-		if err != nil || e.Facts[1] != (Fact{"recipient", want}) {
+		if err != nil || e.Facts[2] != (Fact{"recipient", want}) {
 			t.Errorf("%+v, %v", e.Facts, err)
 		}
 		r.finish()
 	}
 	r := newRig(t, nil)
 	defer r.finish()
-	if e, err := r.server.Explain(Question{Recipient: "a@d.example"}); err != nil || e.Facts[1].Finding != "a@d.example is known: every address is taken to exist" {
+	if e, err := r.server.Explain(Question{Recipient: "a@d.example"}); err != nil || e.Facts[2].Finding != "a@d.example is known: every address is taken to exist" {
 		t.Errorf("%+v, %v", e.Facts, err)
 	}
 }

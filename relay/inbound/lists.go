@@ -158,20 +158,22 @@ func (s *session) unwanted() *refusal {
 // listed says what the lists know of a client that somebody asks about.
 func (e *Explanation) listed(s *Server, client netip.Addr) (allowed bool, no *refusal) {
 	if s.trusts(client) {
-		e.fact("client", "%s is trusted", client)
 		return true, nil
 	}
-	if len(s.lists.Block)+len(s.lists.Allow) == 0 || !client.IsValid() {
+	zones := slices.Concat(s.lists.Allow, s.lists.Block)
+	if len(zones) == 0 || !client.IsValid() {
 		return false, nil
 	}
 	found := s.lists.look(context.Background(), client)
 	switch {
 	case found.allow != "":
-		e.fact("client", "%s allows %s", found.allow, client)
+		e.fact("lists", "%s allows %s", found.allow, client)
 	case found.block != "":
-		e.fact("client", "%s lists %s", found.block, client)
+		e.fact("lists", "%s lists %s", found.block, client)
+	case !isPublic(client):
+		e.fact("lists", "not asked: they know nothing of %s, which is no public address", client)
 	default:
-		e.fact("client", "no list has %s, or none answers", client)
+		e.fact("lists", "asked: %s; none has %s, or none answers", strings.Join(zones, ", "), client)
 	}
 	return found.allow != "", s.lists.verdict(client, found)
 }

@@ -146,8 +146,9 @@ func TestExplainLists(t *testing.T) {
 	for client, want := range map[string]string{
 		"192.0.2.1":   "defer dns_listed block.example lists 192.0.2.1",
 		"192.0.2.2":   "take upstream_down allow.example allows 192.0.2.2",
-		"192.0.2.3":   "take upstream_down no list has 192.0.2.3, or none answers",
-		"203.0.113.1": "take upstream_down 203.0.113.1 is trusted",
+		"192.0.2.3":   "take upstream_down asked: allow.example, block.example, worse.example; none has 192.0.2.3, or none answers",
+		"10.0.0.1":    "take upstream_down not asked: they know nothing of 10.0.0.1, which is no public address",
+		"203.0.113.1": "take upstream_down exo is down",
 		"":            "take upstream_down exo is down",
 	} {
 		address, _ := netip.ParseAddr(client)

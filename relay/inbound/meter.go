@@ -87,11 +87,14 @@ func newMeter(r Rates) *meter {
 	return &meter{limits: [scopes][uses]float64{r.PerAddress.limits(), r.PerNetwork.limits(), r.All.limits()}, seed: maphash.MakeSeed()}
 }
 
+// rateReason is what counts those who were refused for a rate.
+func rateReason(u use, s scope) string { return useNames[u] + scopeNames[s] }
+
 // take uses one, unless a limit is reached: then it uses nothing, and returns the reason.
 func (m *meter) take(address netip.Addr, u use, now time.Time) (reason string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if reason = m.full(address, u, 1, now); reason == "" {
+	if reason = m.full(u, 1, m.accounts(address, now)); reason == "" {
 		m.charge(address, u, 1, now)
 	}
 	return reason
@@ -108,17 +111,39 @@ func (m *meter) add(address netip.Addr, u use, n float64, now time.Time) {
 func (m *meter) over(address netip.Addr, u use, now time.Time) (reason string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.full(address, u, 0.5, now) // less than one: what is given back in no time does not matter
+	return m.full(u, anyMore, m.accounts(address, now))
 }
 
-// full is the reason if n more do not fit.
-func (m *meter) full(address netip.Addr, u use, n float64, now time.Time) string {
+// anyMore is more than is left at a limit. It is less than one: what is given
+// back in no time does not matter.
+const anyMore = 0.5
+
+// peek is the reason if n more do not fit, without making an account.
+func (m *meter) peek(address netip.Addr, u use, n float64, now time.Time) (reason string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.full(u, n, func(s scope) account { return m.look(s, address, now) })
+}
+
+// spent is what was used of a limit, and not got back yet.
+func (m *meter) spent(address netip.Addr, u use, s scope, now time.Time) float64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.look(s, address, now).spent[u]
+}
+
+// full is the reason if n more do not fit in one of the accounts.
+func (m *meter) full(u use, n float64, of func(scope) account) string {
 	for s := range scopes {
-		if limit := m.limits[s][u]; limit > 0 && m.account(s, address, now).spent[u]+n > limit {
-			return useNames[u] + scopeNames[s]
+		if limit := m.limits[s][u]; limit > 0 && of(s).spent[u]+n > limit {
+			return rateReason(u, s)
 		}
 	}
 	return ""
+}
+
+func (m *meter) accounts(address netip.Addr, now time.Time) func(scope) account {
+	return func(s scope) account { return *m.account(s, address, now) }
 }
 
 func (m *meter) charge(address netip.Addr, u use, n float64, now time.Time) {
@@ -131,27 +156,59 @@ func (m *meter) charge(address netip.Addr, u use, n float64, now time.Time) {
 
 // account is the one of a scope that an address belongs to, as it is now.
 func (m *meter) account(s scope, address netip.Addr, now time.Time) *account {
-	one, many := prefixes(address)
 	a := &m.all
-	switch s {
-	case ofAddress:
-		a = m.find(one)
-	case ofNetwork:
-		a = m.find(many)
+	if s != ofAll {
+		a = m.find(prefixOf(s, address))
 	}
-	if since := now.Sub(a.at).Minutes(); since > 0 {
-		for u := range a.spent {
-			a.spent[u] = max(0, a.spent[u]-m.limits[s][u]*since)
-		}
-		a.at = now
-	}
+	a.renew(m.limits[s], now)
 	return a
+}
+
+// look is a copy of the account, which may have to be made yet.
+func (m *meter) look(s scope, address netip.Addr, now time.Time) account {
+	a, of := m.all, prefixOf(s, address)
+	if s != ofAll {
+		a = account{of: of}
+		for _, known := range m.row(of) {
+			if known.of == of {
+				a = known
+			}
+		}
+	}
+	a.renew(m.limits[s], now)
+	return a
+}
+
+// prefixOf is the prefix that an address is counted under; of all it is of no use.
+func prefixOf(s scope, address netip.Addr) netip.Prefix {
+	one, many := prefixes(address)
+	if s == ofAddress {
+		return one
+	}
+	return many
+}
+
+// renew gives back what is due by now.
+func (a *account) renew(limits [uses]float64, now time.Time) {
+	since := now.Sub(a.at).Minutes()
+	if since <= 0 {
+		return
+	}
+	for u := range a.spent {
+		a.spent[u] = max(0, a.spent[u]-limits[u]*since)
+	}
+	a.at = now
+}
+
+// row is where the account of a prefix is, if it has one.
+func (m *meter) row(of netip.Prefix) *[meterWays]account {
+	return &m.known[maphash.Comparable(m.seed, of)%meterRows]
 }
 
 // find is the account of a prefix. If it has none, it gets the place of the one
 // in its row that was used least lately.
 func (m *meter) find(of netip.Prefix) *account {
-	row := &m.known[maphash.Comparable(m.seed, of)%meterRows]
+	row := m.row(of)
 	oldest := &row[0]
 	for i := range row {
 		switch a := &row[i]; {

@@ -48,18 +48,20 @@ type Options struct {
 	// Secured are the domains, as in Domains, to which mail is taken over TLS only; may be nil.
 	Secured map[string]bool
 
-	TLS       *tls.Config // for STARTTLS, which is not offered if it is nil
-	Limits    Limits
-	Rates     Rates
-	Proxies   []netip.Prefix // whose connections begin with a header of the PROXY protocol; may be nil
-	Lists     Lists
-	Greylist  Greylist
-	Trusted   []netip.Prefix // networks for whose clients neither Rates nor the limits of an address count; may be nil
-	Timeouts  Timeouts
-	Returning Returning
-	Lifetime  time.Duration // of a message in the queue; default 5 days
-	MinFree   int64         // octets of the disk below which nothing is accepted; 0 leaves that to the store
-	Log       *slog.Logger  // default: nothing is logged
+	TLS      *tls.Config // for STARTTLS, which is not offered if it is nil
+	Limits   Limits
+	Rates    Rates
+	Proxies  []netip.Prefix // whose connections begin with a header of the PROXY protocol; may be nil
+	Lists    Lists
+	Greylist Greylist
+
+	Authentication Authentication
+	Trusted        []netip.Prefix // networks for whose clients neither Rates nor the limits of an address count; may be nil
+	Timeouts       Timeouts
+	Returning      Returning
+	Lifetime       time.Duration // of a message in the queue; default 5 days
+	MinFree        int64         // octets of the disk below which nothing is accepted; 0 leaves that to the store
+	Log            *slog.Logger  // default: nothing is logged
 }
 
 // Limits bound what clients may use.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/mxkeep/mxkeep/queue"
 	"github.com/mxkeep/mxkeep/queue/failpoint"
+	"github.com/mxkeep/mxkeep/relay/auth"
 	"github.com/mxkeep/mxkeep/relay/outbound"
 	"github.com/mxkeep/mxkeep/relay/smtp"
 )
@@ -23,12 +24,16 @@ type passing struct {
 	failed  *queue.Result
 	at      time.Time
 	trace   []byte
+	strip   *auth.Stripper // of what goes to the primary; nil if nothing is to be taken out
 }
 
 // pass reads the content to its end, and answers with what the primary says.
 // If that fails before its final reply, the message is taken into custody.
 func (s *session) pass(tx *transaction, primary *outbound.Passage, r io.Reader) (smtp.Reply, *refusal) {
 	p := &passing{session: s, tx: tx, primary: primary, at: time.Now()}
+	if o := &s.server.options.Authentication; o.Verifier != nil {
+		p.strip = auth.NewStripper(o.Verifier.ID())
+	}
 	defer primary.Abort()
 	p.begin()
 	if p.draft != nil {
@@ -102,21 +107,30 @@ func (p *passing) take(piece []byte, size int64) (no *refusal, full bool) {
 	if p.lack == nil {
 		p.lack, _ = p.keep.take(piece, size)
 	}
-	if p.failed == nil {
-		began := time.Now()
-		a := p.primary.Send(piece)
-		p.client.excuse(time.Since(began)) // a slow primary is no slow client
-		p.observe(a)
-		if a.Outcome != outbound.Agreed {
-			p.failed = &a.Result
-		}
-	}
+	p.send(p.stripped(piece))
 	no = p.stuck()
 	return no, no != nil
 }
 
+// send hands a piece to the primary, unless that has failed.
+func (p *passing) send(piece []byte) {
+	if p.failed != nil || len(piece) == 0 {
+		return
+	}
+	began := time.Now()
+	a := p.primary.Send(piece)
+	p.client.excuse(time.Since(began)) // a slow primary is no slow client
+	p.observe(a)
+	if a.Outcome != outbound.Agreed {
+		p.failed = &a.Result
+	}
+}
+
 // end completes the message at the primary, or takes it into custody.
 func (p *passing) end(head *header, size int64) (smtp.Reply, *refusal) {
+	if p.strip != nil {
+		p.send(p.strip.Flush())
+	}
 	if p.failed == nil {
 		a := p.primary.Finish()
 		p.observe(a)
@@ -133,8 +147,12 @@ func (p *passing) end(head *header, size int64) (smtp.Reply, *refusal) {
 		return smtp.Reply{}, no
 	}
 	p.tx.passage.failed = p.failed
-	return p.commit(p.tx, p.draft, queue.Acceptance{At: p.at, Envelope: p.tx.envelope, Trace: p.trace,
-		MessageID: head.messageID, Lifetime: p.server.options.Lifetime}, size)
+	kept := queue.Acceptance{At: p.at, Envelope: p.tx.envelope, Trace: p.trace,
+		MessageID: head.messageID, Lifetime: p.server.options.Lifetime}
+	if no := p.authenticate(p.tx, p.draft, &kept); no != nil {
+		return smtp.Reply{}, no
+	}
+	return p.commit(p.tx, p.draft, kept, size)
 }
 
 // note writes the ledger line of a message that the primary has. It comes before
@@ -144,6 +162,7 @@ func (p *passing) note(head *header, size int64, result queue.Result) {
 	envelope := p.tx.envelope
 	e := queue.Entry{At: time.Now(), Event: queue.Passed, ID: p.id(), Actor: "session", Reason: envelope.Origin.Reason, Upstream: envelope.Upstream,
 		ReversePath: envelope.ReversePath, Recipients: forwardPaths(envelope), MessageID: head.messageID, Size: size, Origin: envelope.Origin}
+	e.Origin.Auth = p.claims()
 	for range e.Recipients {
 		e.Results = append(e.Results, result)
 	}

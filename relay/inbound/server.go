@@ -47,7 +47,7 @@ type Stats struct {
 	Passed      int64             // messages handed to a primary since the start
 	Unnoted     int64             // of them, without their ledger line
 	ListsFailed int64             // questions to DNS lists without an answer since the start
-	Refused     map[string]int64  // since the start, by reason
+	Refused     map[string]int64  // since the start, by reason; every reason is there from the start
 	Refusing    string            // why nothing can be stored now, "" if it can
 	Full        map[string]string // which limit leaves no room for mail for an upstream, by upstream
 	Paused      Pause             // the zero Pause if there is none
@@ -93,16 +93,17 @@ func New(o Options) (*Server, error) {
 	if err := o.complete(); err != nil {
 		return nil, fmt.Errorf("inbound: %w", err)
 	}
+	m := newMeter(o.Rates)
 	return &Server{
 		options:   o,
 		door:      door{limits: o.Limits, of: map[netip.Prefix]int{}, near: map[netip.Prefix]int{}},
-		meter:     newMeter(o.Rates),
+		meter:     m,
 		lists:     newLists(o.Lists),
 		greylist:  newGreylist(o.Greylist),
 		space:     space{store: o.Store, min: o.MinFree},
 		capacity:  newCapacity(&o),
 		returning: newReturning(o.Returning),
-		counts:    counts{refused: map[string]int64{}},
+		counts:    newCounts(m),
 		buffers:   sync.Pool{New: func() any { b := make([]byte, contentBuffer); return &b }},
 		failed:    make(chan struct{}),
 	}, nil

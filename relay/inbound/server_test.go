@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"reflect"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -288,7 +289,7 @@ func TestAccepted(t *testing.T) {
 		t.Errorf("trace %q, want %q; content %q", trace, want, content)
 	}
 	origin := queue.Origin{Address: "192.0.2.1", Host: "mail.far.example", Hello: "client.example", Reason: reasonDown}
-	if m.Envelope.Origin != origin || m.MessageID != "<1@far.example>" || m.Lifetime != 5*24*time.Hour {
+	if !reflect.DeepEqual(m.Envelope.Origin, origin) || m.MessageID != "<1@far.example>" || m.Lifetime != 5*24*time.Hour {
 		t.Errorf("message %+v", m)
 	}
 	if log := r.log.String(); !strings.Contains(log, `"msg":"message.accepted","id":"`+string(m.ID)+`"`) {

@@ -1,7 +1,6 @@
 package inbound
 
 import (
-	"crypto/tls"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -128,19 +127,6 @@ func TestFailedHandshake(t *testing.T) {
 	if !strings.Contains(r.log.String(), `"session.tls"`) || r.server.Stats().Refused[reasonHandshake] != 1 {
 		t.Error(r.log)
 	}
-}
-
-// TestOldTLS: TLS 1.1 is not spoken, whatever the options say.
-func TestOldTLS(t *testing.T) {
-	offered := withTLS(t)
-	r := newRig(t, func(o *Options) { offered(o); o.TLS.MinVersion = tls.VersionTLS10 })
-	w := r.dial("192.0.2.1").hello()
-	w.askLast("STARTTLS", "220 2.0.0")
-	if err := tls.Client(w.conn, &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10}).Handshake(); err == nil {
-		t.Error("the handshake went well")
-	}
-	w.close()
-	r.finish()
 }
 
 // TestHandshakeTakesTooLong: a client that says nothing holds no session.

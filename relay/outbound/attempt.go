@@ -7,11 +7,13 @@ import (
 	"io"
 	"log/slog"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/mxkeep/mxkeep/health"
 	"github.com/mxkeep/mxkeep/queue"
 	"github.com/mxkeep/mxkeep/queue/failpoint"
+	"github.com/mxkeep/mxkeep/relay/dsn"
 )
 
 // ended is how an attempt ended.
@@ -34,7 +36,17 @@ func (d *Dispatcher) attempt(ctx context.Context, m queue.Message) ended {
 		d.options.Health.Observe(s)
 	}
 	now := time.Now()
-	plan := queue.Plan(d.options.Schedule, m, kept(report.Results, d.believes(now)), now)
+	d.listen(m, report.Results, now)
+	plan := queue.Plan(d.options.Schedule, m, doubted(report.Results, d.believes(now)), now)
+	circumstances := d.standing(now)
+	circumstances.Relayed = report.Relayed
+	for _, r := range plan.Results {
+		if r.Action == queue.Failed && dsn.Unknown(r.Reply) {
+			circumstances.Spike = d.spike.look(now).Active // it takes a while
+			break
+		}
+	}
+	plan = d.options.Notifier.Conclude(ctx, m, plan, circumstances) // what it tells is on disk before the attempt is settled
 	plan.Actor, plan.Held, plan.Damaged = actor, held, damaged
 	if least := now.Add(report.Slow); report.Slow > 0 && plan.NextAttempt.Before(least) {
 		plan.NextAttempt = least
@@ -64,11 +76,26 @@ func (d *Dispatcher) deliver(ctx context.Context, m queue.Message) (report Repor
 	}()
 	// Reading our own disk is short, and a cancelled attempt must not look like damage.
 	read := context.WithoutCancel(ctx)
-	report = d.options.Upstream.Deliver(ctx, m, func() (io.ReadCloser, error) { return d.options.Store.Content(read, m.ID) })
+	report = d.options.Upstream.Deliver(ctx, m, func() (io.ReadCloser, error) { return d.content(read, m) })
 	if report.Content != nil {
 		held = "the content cannot be read: " + report.Content.Error()
 	}
 	return report, held
+}
+
+// content opens a message as it leaves.
+func (d *Dispatcher) content(ctx context.Context, m queue.Message) (io.ReadCloser, error) {
+	stored, err := d.options.Store.Content(ctx, m.ID)
+	if err != nil || d.options.Outgoing == nil {
+		return stored, err
+	}
+	return outgoing{d.options.Outgoing(m, stored), stored}, nil
+}
+
+// outgoing reads what leaves, and closes what is stored.
+type outgoing struct {
+	io.Reader
+	io.Closer
 }
 
 // believes reports whether a refusal for good is to be believed now: a primary
@@ -78,22 +105,40 @@ func (d *Dispatcher) believes(now time.Time) bool {
 	return s.State == health.Up && now.Sub(s.Since) >= d.options.Doubt
 }
 
-// kept turns Failed into Refused, or into Deferred if it is not believed.
-// Failed is final and says that the sender has been told, but nothing tells
-// senders yet; so a message that has failed is kept with its reason for a
-// person to decide.
-func kept(results map[int]queue.Result, believed bool) map[int]queue.Result {
+// doubted turns Failed into Deferred if it is not believed. What is believed is
+// for the Notifier, who decides whether the sender may be told.
+func doubted(results map[int]queue.Result, believed bool) map[int]queue.Result {
 	all := make(map[int]queue.Result, len(results))
 	for i, r := range results {
-		switch {
-		case r.Action == queue.Failed && believed:
-			r.Action = queue.Refused
-		case r.Action == queue.Failed:
+		if r.Action == queue.Failed && !believed {
 			r.Action = queue.Deferred
 		}
 		all[i] = r
 	}
 	return all
+}
+
+// standing is how the upstream is at now, but for a spike.
+func (d *Dispatcher) standing(now time.Time) dsn.Circumstances {
+	s := d.options.Health.Status()
+	c := dsn.Circumstances{Now: now, Incident: s.State != health.Up, Recovered: s.Since}
+	if d.options.Recovered != nil {
+		c.Recovered = d.options.Recovered(s)
+	}
+	return c
+}
+
+// listen notes what the primary said about recipients that are known to exist.
+func (d *Dispatcher) listen(m queue.Message, results map[int]queue.Result, now time.Time) {
+	if d.options.Known == nil {
+		return
+	}
+	for i, r := range results {
+		refused := r.Action == queue.Failed && dsn.Unknown(r.Reply)
+		if recipient := m.Envelope.Recipients[i].ForwardPath; (refused || r.Action == queue.Delivered) && d.options.Known(recipient) {
+			d.spike.note(strings.ToLower(recipient), refused, now)
+		}
+	}
 }
 
 // maxLoggedReply bounds what a remote server can write into a line of our log.

@@ -17,6 +17,7 @@ type Report struct {
 	Results map[int]queue.Result // by index of Envelope.Recipients
 	Signals []health.Signal      // in the order in which they were observed
 	Slow    time.Duration        // if not zero, try what was deferred no sooner than after it
+	Relayed []int                // delivered recipients whose NOTIFY the primary does not understand
 	// Content is the error that kept the content from being read to its end.
 	// Recipients that have no result then were not delivered to.
 	Content error
@@ -30,6 +31,7 @@ type delivery struct {
 	utf8     bool      // SMTPUTF8 is needed
 	open     func() (io.ReadCloser, error)
 	session  *session // nil between connections
+	dsn      bool     // the last session could be told of NOTIFY
 	report   Report
 
 	unreachable bool // there is no session to be had; all recipients have a result
@@ -175,6 +177,7 @@ func (d *delivery) run(ctx context.Context, members []member) (outcome, hop, boo
 			d.refuse(indexes(members), queue.ScopeMessage, lacking.Text())
 			return outcome{}, hop{}, false
 		}
+		d.dsn = s.dsn
 		o := s.run(ctx, d.transaction(s, members))
 		if s.worn(time.Now()) {
 			s.quit()

@@ -28,6 +28,9 @@ type desk struct {
 	ended  chan error
 }
 
+// anyRate is no limit on the messages a minute, for tests of everything else.
+const anyRate = 1 << 30
+
 // primaryFunc is a Deliverer.
 type primaryFunc func(ctx context.Context, m queue.Message, open func() (io.ReadCloser, error)) Report
 
@@ -42,7 +45,7 @@ func newDesk(t *testing.T, deliver primaryFunc, change func(*DispatcherOptions))
 	t.Helper()
 	d := &desk{T: t, store: queuetest.New(), health: &standing{tokens: make(chan struct{}, 1)}, ended: make(chan error, 1)}
 	d.health.set(health.Status{State: health.Up})
-	o := DispatcherOptions{Upstream: deliver, Store: d.store, Health: d.health}
+	o := DispatcherOptions{Upstream: deliver, Store: d.store, Health: d.health, StartRate: anyRate}
 	if change != nil {
 		change(&o)
 	}
@@ -71,19 +74,27 @@ func (d *desk) end(want error) {
 func (d *desk) accept(n int) (ids []queue.ID) {
 	d.Helper()
 	for range n {
-		draft, err := d.store.Create(d.Context())
-		if err == nil {
-			_, err = io.WriteString(draft, text)
-		}
-		if err == nil {
-			err = draft.Commit(d.Context(), queue.Acceptance{At: time.Now(), Lifetime: queue.DefaultLifetime, Envelope: message("b@corp.example").Envelope})
-		}
-		if err != nil {
-			d.Fatal(err)
-		}
-		ids = append(ids, draft.ID())
+		ids = append(ids, d.acceptFor("b@corp.example"))
 	}
 	return ids
+}
+
+// acceptFor takes one message for these recipients into the store.
+func (d *desk) acceptFor(recipients ...string) queue.ID {
+	d.Helper()
+	draft, err := d.store.Create(d.Context())
+	if err == nil {
+		_, err = io.WriteString(draft, text)
+	}
+	if err == nil {
+		e := message(recipients...).Envelope
+		e.Origin.Auth.ReversePath = true
+		err = draft.Commit(d.Context(), queue.Acceptance{At: time.Now(), Lifetime: queue.DefaultLifetime, Envelope: e})
+	}
+	if err != nil {
+		d.Fatal(err)
+	}
+	return draft.ID()
 }
 
 // message reads a message.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/mxkeep/mxkeep/health"
 	"github.com/mxkeep/mxkeep/queue"
+	"github.com/mxkeep/mxkeep/relay/dsn"
 )
 
 // Deliverer makes attempts; Upstream is one.
@@ -48,17 +49,31 @@ type DispatcherOptions struct {
 	Schedule    queue.Schedule // default queue.DefaultSchedule
 	Connections int            // at most so many attempts at once; default 20
 	Trials      int            // messages, one at a time, before the ramp of a recovery; default 20
+	StartRate   int            // messages a minute at first, and after an outage; default 600
+	MaxRate     int            // messages a minute, at most; 0 is no limit
 	Attempt     time.Duration  // deadline of one attempt; default 30 minutes
 	Margin      time.Duration  // by which a lease outlasts its attempt: for settling; default 1 minute
 	Wait        time.Duration  // after a failure that is not about the message, before the next attempt; default 1 second
 	MaxWait     time.Duration  // it doubles up to this; default 1 minute
 	Doubt       time.Duration  // a refusal for good is believed once the upstream has been up for so long; default 10 minutes
-	Log         *slog.Logger   // default none
+	Notifier    *dsn.Notifier  // tells senders; default one that tells nobody
+	Spike       SpikeRules
+	// Recovered says since when the upstream has not been down, if it is up;
+	// default Status.Since, which a bad moment moves. Called concurrently.
+	Recovered func(health.Status) time.Time
+	// Known reports whether a recipient, by its forward-path, is known to exist or
+	// to have existed a moment ago. Called concurrently, and must be quick; nil: nobody is known.
+	Known func(recipient string) bool
+	// Outgoing makes of a message as it is stored what leaves; nil: it leaves as it is.
+	// Errors of its argument must come through as they are.
+	Outgoing func(m queue.Message, stored io.Reader) io.Reader
+	Log      *slog.Logger // default none
 }
 
 const (
 	defaultConnections = 20
 	defaultTrials      = 20
+	defaultStartRate   = 600
 	defaultAttempt     = 30 * time.Minute
 	defaultMargin      = time.Minute
 	defaultWait        = time.Second
@@ -81,6 +96,7 @@ func (o *DispatcherOptions) complete() error {
 	}
 	setDefault(&o.Connections, defaultConnections)
 	setDefault(&o.Trials, defaultTrials)
+	setDefault(&o.StartRate, defaultStartRate)
 	setDefault(&o.Attempt, defaultAttempt)
 	setDefault(&o.Margin, defaultMargin)
 	setDefault(&o.Wait, defaultWait)
@@ -89,9 +105,15 @@ func (o *DispatcherOptions) complete() error {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	if o.Notifier == nil {
+		o.Notifier = dsn.New(dsn.Options{})
+	}
+	o.Spike.complete()
 	switch s := o.Schedule; {
-	case o.Connections < 0, o.Trials < 0, o.Attempt < 0, o.Margin < 0, o.Wait < 0, o.MaxWait < o.Wait, o.Doubt < 0:
+	case o.Connections < 0, o.Trials < 0, o.StartRate < 0, o.MaxRate < 0, o.Attempt < 0, o.Margin < 0, o.Wait < 0, o.MaxWait < o.Wait, o.Doubt < 0:
 		return fmt.Errorf("dispatcher of %s: a negative number, or a longest wait below the shortest", o.Upstream.Name())
+	case o.Spike.Share < 0, o.Spike.Least < 0, o.Spike.Window < 0, o.Spike.Patience < 0:
+		return fmt.Errorf("dispatcher of %s: spike rules %+v have a negative number", o.Upstream.Name(), o.Spike)
 	case s.First <= 0 || s.Factor < 1 || s.Max < s.First || s.Jitter < 0 || s.Jitter >= 1:
 		return fmt.Errorf("dispatcher of %s: schedule %+v would not wait", o.Upstream.Name(), s)
 	}
@@ -107,6 +129,7 @@ type Dispatcher struct {
 	kick    chan struct{} // buffer of one: something was changed by an operator
 	turns   chan struct{} // takes a value from each call of Turn
 	panics  atomic.Int64
+	spike   *spikeGuard
 
 	mu       sync.Mutex
 	delivery Delivery
@@ -134,7 +157,7 @@ func NewDispatcher(o DispatcherOptions) (*Dispatcher, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
-	return &Dispatcher{options: o, name: o.Upstream.Name(), kick: make(chan struct{}, 1), turns: make(chan struct{})}, nil
+	return &Dispatcher{options: o, name: o.Upstream.Name(), kick: make(chan struct{}, 1), turns: make(chan struct{}), spike: newSpikeGuard(o.Spike)}, nil
 }
 
 // Pause stops claiming until the pause ends or Resume. Attempts that run go on.
@@ -161,6 +184,21 @@ func (d *Dispatcher) Turn(ctx context.Context) error {
 
 // Resume ends a pause.
 func (d *Dispatcher) Resume() { d.Pause(Pause{}) }
+
+// Spike says what the upstream said lately about recipients that are known to exist.
+func (d *Dispatcher) Spike() Spike { return d.spike.look(time.Now()) }
+
+// SuspectSpike says that refusals were held for a spike before the last stop:
+// it goes on until recipients are taken.
+func (d *Dispatcher) SuspectSpike() { d.spike.suspect(time.Now()) }
+
+// Circumstances are how the upstream is now, for a decision about notifications.
+func (d *Dispatcher) Circumstances() dsn.Circumstances {
+	now := time.Now()
+	c := d.standing(now)
+	c.Spike = d.spike.look(now).Active
+	return c
+}
 
 // Delivery says how fast mail goes out.
 func (d *Dispatcher) Delivery() Delivery {

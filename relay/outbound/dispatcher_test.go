@@ -7,6 +7,7 @@ import (
 	"iter"
 	"log/slog"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -27,11 +28,14 @@ func TestOptionsAreChecked(t *testing.T) {
 		"no store":             func(o *DispatcherOptions) { o.Store = nil },
 		"no health":            func(o *DispatcherOptions) { o.Health = nil },
 		"negative connections": func(o *DispatcherOptions) { o.Connections = -1 },
+		"negative start":       func(o *DispatcherOptions) { o.StartRate = -1 },
+		"negative rate":        func(o *DispatcherOptions) { o.MaxRate = -1 },
 		"negative trials":      func(o *DispatcherOptions) { o.Trials = -1 },
 		"negative deadline":    func(o *DispatcherOptions) { o.Attempt = -1 },
 		"negative margin":      func(o *DispatcherOptions) { o.Margin = -1 },
 		"negative wait":        func(o *DispatcherOptions) { o.Wait = -1 },
 		"waits upside down":    func(o *DispatcherOptions) { o.Wait, o.MaxWait = time.Minute, time.Second },
+		"negative patience":    func(o *DispatcherOptions) { o.Spike.Patience = -1 },
 		"schedule at once":     func(o *DispatcherOptions) { o.Schedule = queue.Schedule{Factor: 2, Max: 1} },
 		"schedule that shrinks": func(o *DispatcherOptions) {
 			o.Schedule = queue.Schedule{First: 1, Factor: 0.5, Max: 1}
@@ -128,21 +132,45 @@ func TestRecovery(t *testing.T) {
 	})
 }
 
-func TestThrottledSlowsDown(t *testing.T) {
+// TestThrottled: a limit of the primary is kept after it was met, and the
+// messages that met it lose nothing.
+func TestThrottled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDesk(t, takes(time.Second), func(o *DispatcherOptions) { o.Connections = 8 })
-		d.accept(200)
-		time.Sleep(10 * time.Second)
-		synctest.Wait()
-		if now := d.Delivery(); now.Window != 8 || now.InFlight != 8 {
-			t.Errorf("%+v", now)
+		start, m := time.Now(), &meter{limit: func(time.Duration) int { return 300 }}
+		took, refused := takes(0), 0
+		var one sync.Mutex
+		d := newDesk(t, func(ctx context.Context, message queue.Message, open func() (io.ReadCloser, error)) Report {
+			one.Lock()
+			defer one.Unlock()
+			if !m.takes(time.Since(start)) {
+				refused++
+				return answers(queue.Deferred, queue.ScopeOwn, health.Throttle)(ctx, message, open)
+			}
+			return took(ctx, message, open)
+		}, func(o *DispatcherOptions) { o.StartRate = 0 }) // the default
+		ids := d.accept(3000) // ten minutes at best
+		time.Sleep(11*time.Minute + 30*time.Second)
+		for _, id := range ids {
+			if got := d.state(id); got != queue.StateDelivered {
+				t.Fatalf("%s: %v", id, got)
+			}
 		}
-		now := time.Now()
-		d.health.set(health.Status{State: health.Up, Throttled: health.Condition{Since: now, Last: now}})
-		time.Sleep(10 * time.Second)
+		if refused >= 20 {
+			t.Errorf("refused %d times", refused)
+		}
+		d.end(nil)
+	})
+}
+
+// TestMaxRate: no more in a minute than the operator wants.
+func TestMaxRate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t, takes(0), func(o *DispatcherOptions) { o.StartRate, o.MaxRate = 600, 120 })
+		d.accept(1000)
+		time.Sleep(5 * time.Minute)
 		synctest.Wait()
-		if now := d.Delivery(); now.Window != 4 || now.InFlight != 4 {
-			t.Errorf("throttled: %+v", now)
+		if stats, err := d.store.Stats(t.Context()); err != nil || stats.Account.Delivered < 595 || stats.Account.Delivered > 605 {
+			t.Errorf("%+v, %v", stats.Account, err)
 		}
 		d.end(nil)
 	})
@@ -171,7 +199,7 @@ func TestNoSpinning(t *testing.T) {
 					t.Errorf("%s: %v, step %d", id, m.State(), m.Step)
 				}
 			}
-			if total < 60 || total > 70 { // 1, 2, 4 ... 60 seconds
+			if total < 60 || total > 75 { // 1, 2, 4 ... 60 seconds; when throttled, 10 for a while
 				t.Errorf("%d attempts in an hour", total)
 			}
 			if slices.Max(attempts)-slices.Min(attempts) > 1 {
@@ -293,7 +321,7 @@ func TestFailedIsKept(t *testing.T) {
 		if got := d.state(id); got != queue.StateRefused {
 			t.Errorf("%v", got)
 		}
-		if last := d.message(id).Envelope.Recipients[0].Last; last.Reply.Text != "so it is" || last.Scope != queue.ScopeOneRecipient {
+		if last := d.message(id).Envelope.Recipients[0].Last; last.Reply.Text != "so it is" || last.Scope != queue.ScopeOneRecipient || last.Kept != queue.KeptOff {
 			t.Errorf("%+v", last)
 		}
 		d.end(nil)

@@ -59,6 +59,9 @@ func (d *delivery) settle(index int, at hop, a answer, took time.Duration) {
 	action, scope := judge(a, v)
 	d.report.Results[index] = queue.Result{At: time.Now(), Action: action, Scope: scope, Reply: a.record(), Host: at.host,
 		Address: at.where(), RemoteSession: v.Session, Took: took, MaybeDuplicate: a.phase == health.PhaseFinal && a.reply.Code == 0}
+	if action == queue.Delivered && !d.dsn && len(d.message.Envelope.Recipients[index].Notify) > 0 {
+		d.report.Relayed = append(d.report.Relayed, index)
+	}
 	if action == queue.Deferred {
 		d.report.Slow = max(d.report.Slow, v.Slow)
 	}

@@ -159,8 +159,8 @@ func TestSixHours(t *testing.T) {
 				}
 				spent := h.attempts()
 				fail(h, false)
-				// A probe within 11 s; 20 trials one by one; 1, 2, 4, 8, 16 at once; the rest with 20 connections.
-				time.Sleep(30 * time.Second)
+				// A probe within 11 s; 20 trials one by one; 10 a second, and twice as many every ten seconds.
+				time.Sleep(90 * time.Second)
 				synctest.Wait()
 				if got := h.account(); got.Delivered != messages || h.attempts() != spent+messages {
 					t.Errorf("after: %+v, %d attempts", got, h.attempts())

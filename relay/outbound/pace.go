@@ -16,17 +16,23 @@ import (
 //	an outage            back to one, and the ramp again
 //	throttling           back to one within the ramp, else half; then one more when as many were accepted
 //
+// How many may begin in a time is the matter of rate.
+//
 // After a failure that left its message due at once nothing begins for a while:
 // first, then twice as long each time up to most, until a message is accepted.
+// Until then one at a time is tried. The wait for a primary that throttles us
+// stays short at first: most of them count by the minute.
 type pace struct {
 	max, trials int
 	first, most time.Duration
+	rate        rate
 
 	window  int  // at most so many attempts at once
 	ramping bool // the window has not reached its maximum since the last restart
 	owed    int  // trial messages that have to be accepted before the ramp
 	good    int  // accepted messages since the window changed
 	wait    time.Duration
+	stuck   time.Time // when the first of the failures in a row was met; zero if the last attempt was accepted
 	until   time.Time // nothing begins before
 	// epoch counts the setbacks. What began before the last one says nothing
 	// new: twenty attempts that meet the same outage are one setback.
@@ -49,26 +55,27 @@ func (p *pace) enter(before, after health.State) {
 
 func (p *pace) restart() {
 	p.window, p.ramping, p.owed, p.good = 1, true, 0, 0
-	p.wait, p.until = 0, time.Time{}
+	p.wait, p.stuck, p.until = 0, time.Time{}, time.Time{}
+	p.rate.restart()
 	p.epoch++
 }
 
 // limit is how many attempts may run at once now.
-func (p *pace) limit(state health.State, throttled bool) int {
+func (p *pace) limit(state health.State) int {
 	switch {
 	case state == health.Down:
 		return 0
-	case state == health.Recovering && p.owed > 0:
+	case state == health.Recovering && p.owed > 0, p.wait > 0:
 		return 1
-	case throttled:
-		return max(1, p.window/2)
 	}
 	return p.window
 }
 
-// ended learns from an attempt of the given epoch. While the primary is
-// throttling us nothing grows.
-func (p *pace) ended(epoch int, l lesson, throttled bool, now time.Time) {
+// ended learns from an attempt of the given epoch.
+func (p *pace) ended(epoch int, l lesson, now time.Time) {
+	if l.accepted {
+		p.rate.count(now)
+	}
 	if epoch != p.epoch {
 		return
 	}
@@ -84,14 +91,37 @@ func (p *pace) ended(epoch int, l lesson, throttled bool, now time.Time) {
 	case l.throttle:
 		p.setBack(p.window / 2)
 	case l.accepted:
-		p.wait = 0
-		p.grow(throttled)
+		p.wait, p.stuck = 0, time.Time{}
+		p.grow()
+		p.rate.accepted(now)
+	}
+	if l.throttle {
+		p.rate.throttled(now)
 	}
 	if l.unmoved {
-		p.wait = min(max(p.first, 2*p.wait), p.most)
-		p.until = now.Add(p.wait)
-		p.epoch++
+		p.postpone(l.throttle, now)
 	}
+}
+
+// A primary that throttles us is asked again after at most shortWait, until a
+// minute is over for sure.
+const (
+	shortWait = 10 * time.Second
+	shortSpan = time.Minute + shortWait
+)
+
+// postpone waits longer after each failure in a row.
+func (p *pace) postpone(throttled bool, now time.Time) {
+	if p.stuck.IsZero() {
+		p.stuck = now
+	}
+	most := p.most
+	if throttled && now.Sub(p.stuck) < shortSpan {
+		most = min(most, shortWait)
+	}
+	p.wait = min(max(p.first, 2*p.wait), most)
+	p.until = now.Add(p.wait)
+	p.epoch++
 }
 
 func (p *pace) setBack(window int) {
@@ -99,13 +129,13 @@ func (p *pace) setBack(window int) {
 	p.epoch++
 }
 
-func (p *pace) grow(throttled bool) {
+func (p *pace) grow() {
 	if p.owed > 0 {
 		p.owed--
 		return
 	}
 	p.good++
-	if throttled || p.good < p.window || p.window >= p.max {
+	if p.good < p.window || p.window >= p.max {
 		return
 	}
 	step := 1

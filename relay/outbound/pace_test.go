@@ -32,16 +32,17 @@ func TestPace(t *testing.T) {
 		{"a refusal of a message neither speeds up nor slows down", "up ok refused refused refused ok ok", "1 2 2 2 2 2 4"},
 		{"many attempts that meet the same outage are one setback", "up ok ok ok outage ok old-outage", "1 2 2 4 1 2 2"},
 		{"what began before the setback speeds nothing up", "up ok ok ok outage old-ok", "1 2 2 4 1 1"},
-		{"while we are throttled: half, and nothing grows", "up ok ok ok throttled ok ok ok ok ok free ok", "1 2 2 4 2 2 2 2 2 2 4 8"},
+		{"stuck: one at a time until one is accepted", "up ok ok ok refused+wait refused ok", "1 2 2 4 1 1 4"},
 		{"recovering again while it has not ended", "recovering ok ok ok ok ok down recovering ok ok ok ok ok", "1 1 1 1 1 2 0 1 1 1 1 1 2"},
 	} {
 		p := pace{max: 10, trials: 4, first: time.Second, most: time.Minute}
 		p.restart()
-		state, throttled := health.Down, false
+		state := health.Down
 		var limits []string
 		for _, event := range strings.Fields(test.events) {
 			epoch := p.epoch
 			event, old := strings.CutPrefix(event, "old-")
+			event, unmoved := strings.CutSuffix(event, "+wait")
 			if old {
 				epoch--
 			}
@@ -53,14 +54,12 @@ func TestPace(t *testing.T) {
 				}
 				p.enter(state, next)
 				state = next
-			case "throttled", "free":
-				throttled = event == "throttled"
 			case "ok", "outage", "throttle", "refused":
-				p.ended(epoch, lesson{accepted: event == "ok", outage: event == "outage", throttle: event == "throttle"}, throttled, time.Time{})
+				p.ended(epoch, lesson{accepted: event == "ok", outage: event == "outage", throttle: event == "throttle", unmoved: unmoved}, time.Time{})
 			default:
 				t.Fatalf("no event %q", event)
 			}
-			limits = append(limits, fmt.Sprint(p.limit(state, throttled)))
+			limits = append(limits, fmt.Sprint(p.limit(state)))
 		}
 		if got := strings.Join(limits, " "); got != test.limits {
 			t.Errorf("%s: %s\ngives %s\nwant  %s", test.name, test.events, got, test.limits)
@@ -73,19 +72,19 @@ func TestPaceWaits(t *testing.T) {
 	p.restart()
 	now := time.Date(2026, 3, 3, 10, 0, 0, 0, time.UTC)
 	for i, want := range []time.Duration{1, 2, 4, 8, 16, 32, 60, 60} {
-		p.ended(p.epoch, lesson{unmoved: true}, false, now)
-		p.ended(p.epoch-1, lesson{unmoved: true}, false, now) // it met the same
+		p.ended(p.epoch, lesson{unmoved: true}, now)
+		p.ended(p.epoch-1, lesson{unmoved: true}, now) // it met the same
 		if got := p.until.Sub(now); got != want*time.Second {
 			t.Errorf("wait %d: %v, want %v", i+1, got, want*time.Second)
 		}
 	}
-	p.ended(p.epoch, lesson{}, false, now)
-	p.ended(p.epoch, lesson{unmoved: true}, false, now)
+	p.ended(p.epoch, lesson{}, now)
+	p.ended(p.epoch, lesson{unmoved: true}, now)
 	if got := p.until.Sub(now); got != time.Minute {
 		t.Errorf("after a refused message: %v", got)
 	}
-	p.ended(p.epoch, lesson{accepted: true}, false, now)
-	p.ended(p.epoch, lesson{unmoved: true}, false, now)
+	p.ended(p.epoch, lesson{accepted: true}, now)
+	p.ended(p.epoch, lesson{unmoved: true}, now)
 	if got := p.until.Sub(now); got != time.Second {
 		t.Errorf("after an accepted message: %v", got)
 	}

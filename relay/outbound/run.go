@@ -28,7 +28,8 @@ type run struct {
 func (d *Dispatcher) Run(ctx context.Context) error {
 	o := &d.options
 	r := &run{Dispatcher: d, state: health.Down, running: map[queue.ID]bool{}, ended: make(chan ended),
-		pace: pace{max: o.Connections, trials: o.Trials, first: o.Wait, most: o.MaxWait}}
+		pace: pace{max: o.Connections, trials: o.Trials, first: o.Wait, most: o.MaxWait,
+			rate: rate{start: float64(o.StartRate) / time.Minute.Seconds(), most: float64(o.MaxRate) / time.Minute.Seconds()}}}
 	r.pace.restart()
 	changed, unsubscribe := o.Health.Changed()
 	defer unsubscribe()
@@ -67,20 +68,23 @@ func (r *run) start(ctx context.Context) time.Duration {
 	state := status.Effective(now)
 	r.pace.enter(r.state, state)
 	r.state = state
-	limit := r.pace.limit(state, status.Throttled.Active())
+	limit := r.pace.limit(state)
 	pause := r.Delivery().Paused
 	if pause.Active(now) {
 		limit = 0
 	}
 	room, next := limit-len(r.running), look
+	free, begins := r.pace.rate.free(now)
 	switch {
 	case pause.Active(now):
 		next = pause.Until.Sub(now)
 	case room <= 0: // a result, or health, makes room
 	case now.Before(r.pace.until):
 		next = r.pace.until.Sub(now)
+	case free == 0:
+		next = begins.Sub(now)
 	default:
-		next = r.claim(ctx, room, now)
+		next = r.claim(ctx, min(room, free), now)
 	}
 	r.publish(limit)
 	return next
@@ -116,6 +120,7 @@ func (r *run) claim(ctx context.Context, room int, now time.Time) time.Duration 
 		r.fail(ctx, fmt.Errorf("claim for %s: %w", r.name, err))
 	}
 	failpoint.Hit(failpoint.OutboundClaimed)
+	r.pace.rate.began(len(claimed))
 	for _, m := range claimed {
 		r.running[m.ID] = true
 		epoch := r.pace.epoch
@@ -134,7 +139,7 @@ func (r *run) claim(ctx context.Context, room int, now time.Time) time.Duration 
 // end takes note of an attempt that has ended.
 func (r *run) end(e ended) {
 	delete(r.running, e.id)
-	r.pace.ended(e.epoch, e.lesson, r.options.Health.Status().Throttled.Active(), time.Now())
+	r.pace.ended(e.epoch, e.lesson, time.Now())
 	switch {
 	case e.err == nil:
 	case errors.Is(e.err, queue.ErrStale), errors.Is(e.err, queue.ErrNotFound):

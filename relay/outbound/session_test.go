@@ -3,6 +3,7 @@ package outbound
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/netip"
 	"slices"
@@ -488,4 +489,29 @@ func TestTimeIsOverWithTheLastReply(t *testing.T) {
 func TestExpiryComesAfterClose(t *testing.T) {
 	u := &Upstream{closed: true}
 	u.expire(&session{}) // Close has it: nothing is said on its connection
+}
+
+// TestRelayed: a primary that is not told of NOTIFY cannot keep it.
+func TestRelayed(t *testing.T) {
+	for keywords, want := range map[string]string{"PIPELINING": "[0 2]", "DSN": "[]"} {
+		synctest.Test(t, func(t *testing.T) {
+			m := message("b@corp.example", "c@corp.example", "d@corp.example")
+			notify, lines := []string{" NOTIFY=SUCCESS", "", " NOTIFY=NEVER"}, ""
+			for i, r := range m.Envelope.Recipients {
+				word := notify[i]
+				if keywords != "DSN" {
+					word = ""
+				}
+				lines += "C: RCPT TO:<" + r.ForwardPath + ">" + word + "\nS: 250 2.1.5 ok\n"
+			}
+			m.Envelope.Recipients[0].Notify, m.Envelope.Recipients[2].Notify = []string{"SUCCESS"}, []string{"NEVER"}
+			r := newRig(t, nil, hello(keywords)+"C: MAIL FROM:<a@x.example>\nS: 250 2.1.0 ok\n"+lines+"C: DATA\nS: 354 go\n"+textLines+"S: 250 2.6.0 taken\nC: QUIT\nS: 221 bye\n")
+			report := r.deliver(m)
+			r.want(report, "delivered delivered delivered", "ok@final")
+			if got := fmt.Sprint(report.Relayed); got != want {
+				t.Errorf("%s: relayed %s, want %s", keywords, got, want)
+			}
+			r.end()
+		})
+	}
 }

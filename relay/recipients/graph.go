@@ -210,7 +210,7 @@ func (a received) passing() bool { return a.status == http.StatusTooManyRequests
 func (a received) wait(try int, now time.Time) time.Duration {
 	wait := time.Second << (try - 1)
 	if seconds, err := strconv.Atoi(a.after); err == nil {
-		wait = time.Duration(seconds) * time.Second
+		wait = time.Duration(min(max(seconds, 0), int(maxPause/time.Second))) * time.Second
 	} else if at, err := http.ParseTime(a.after); err == nil {
 		wait = at.Sub(now)
 	}
