@@ -14,8 +14,9 @@ import (
 // specimen is a message of the corpus.
 type specimen struct {
 	number     int
-	shape      string // what it is, for people
-	content    []byte
+	shape      string      // what it is, for people
+	content    []byte      // as it has to arrive, but for a last CRLF
+	sent       []byte      // as it comes: the content, and perhaps a field that pretends to be ours
 	utf8       bool        // its header needs SMTPUTF8
 	body       string      // BODY of MAIL; "" says nothing
 	signatures []signature // its signatures, from the top
@@ -56,9 +57,12 @@ func (a *author) write() *specimen {
 		text = ending.change(text)
 	}
 	switch content := strings.Join(fields, "") + "\r\n" + text; {
-	case text == "" && a.random.IntN(2) == 0:
+	case text == "" && a.random.IntN(3) > 0:
 		s.shape += ", no empty line"
 		s.content = []byte(strings.TrimSuffix(content, "\r\n"))
+		if a.random.IntN(2) == 0 {
+			s.content = bytes.TrimSuffix(s.content, []byte("\r\n"))
+		}
 	default:
 		s.content = []byte(content)
 	}
@@ -83,6 +87,32 @@ func (a *author) signatures() []signature {
 		return []signature{of("ed25519", a.number)}
 	}
 	return []signature{of("ed25519", a.number), of("rsa", a.number/3)}
+}
+
+// pretences are fields that claim to be the results of mx2.corp.example, and are not.
+var pretences = []string{
+	"Authentication-Results: mx2.corp.example; dkim=pass header.d=bank.example\r\n",
+	"authentication-results:MX2.Corp.Example.;\r\n\tspf=pass\r\n\t smtp.mailfrom=bank.example\r\n",
+	"Authentication-Results:\r\n (a comment; mx.other.example)\r\n \"mx2.corp.example\"; none\r\n",
+	"AUTHENTICATION-RESULTS : mx2.corp.example/1; dmarc=pass\r\n",
+}
+
+// pretend puts a pretence before some field of every fourth message, but not if
+// it would be taken for a field of that name that is signed.
+func (s *specimen) pretend() {
+	s.sent = s.content
+	if s.number%4 != 0 || bytes.Contains(s.content, []byte("\nAuthentication-Results:")) {
+		return
+	}
+	random := rand.New(rand.NewPCG(corpusSeed, uint64(s.number)))
+	begins := []int{0}
+	for i := range bytes.Index(append(bytes.Clone(s.content), "\r\n\r\n"...), []byte("\r\n\r\n")) {
+		if s.content[i] == '\n' && s.content[i+1] != ' ' && s.content[i+1] != '\t' {
+			begins = append(begins, i+1)
+		}
+	}
+	at := begins[random.IntN(len(begins))]
+	s.sent = slices.Insert(bytes.Clone(s.content), at, []byte(pretences[random.IntN(len(pretences))])...)
 }
 
 // header is that of a letter between two people.
@@ -184,9 +214,10 @@ func traits() []trait {
 	return []trait{
 		{"no last CRLF", 80, func(s string) bool { return !strings.HasSuffix(s, "\r\n") }},
 		{"a dot at the end without CRLF", 20, func(s string) bool { return strings.HasSuffix(s, "\n.") }},
+		{"a header that does not end", 3, func(s string) bool { return !strings.Contains(s, "\r\n\r\n") && !strings.HasSuffix(s, "\r\n") }},
 		{"empty lines at the end", 50, func(s string) bool { return strings.HasSuffix(s, "\r\n\r\n\r\n") }},
-		{"no body", 10, func(s string) bool { return strings.Index(s, "\r\n\r\n") == len(s)-4 }},
-		{"not even an empty line", 5, func(s string) bool { return !strings.Contains(s, "\r\n\r\n") }},
+		{"no body", 5, func(s string) bool { return strings.Index(s, "\r\n\r\n") == len(s)-4 }},
+		{"not even an empty line", 10, func(s string) bool { return !strings.Contains(s, "\r\n\r\n") }},
 		{"nothing but empty lines", 5, func(s string) bool {
 			return strings.TrimRight(s, "\r\n") == header(s) && strings.HasSuffix(s, "\r\n\r\n\r\n")
 		}},

@@ -19,6 +19,7 @@ import (
 	"testing"
 
 	"github.com/emersion/go-msgauth/dkim"
+	"github.com/mxkeep/mxkeep/relay/dns/dnstest"
 )
 
 //go:embed testdata/dkim.py
@@ -189,6 +190,16 @@ func (d *dkimpy) lookup(name string) ([]string, error) {
 		return nil, &net.DNSError{Err: "no such host", Name: name, IsNotFound: true}
 	}
 	return []string{record}, nil
+}
+
+// serveKeys answers questions about the keys until the test ends, and says where.
+func (d *dkimpy) serveKeys() string {
+	d.t.Helper()
+	server := dnstest.New(d.t)
+	for selector, record := range d.records {
+		server.AddTXT(selector+"._domainkey.sender.example", record)
+	}
+	return server.Listen(d.t)
 }
 
 // verdicts are what both implementations say of a content.
