@@ -399,7 +399,7 @@ func Default() Config {
 			MinFree:   512 << 20,
 			Admission: Admission{Role: RoleFallback, WhenUp: WhenDefer, WhenBusy: WhenTake},
 			ACME:      ACME{Challenge: ChallengeHTTP},
-			Limits: Limits{Sessions: 500, SessionsPerAddress: 50, SessionsPerNetwork: 200, Recipients: 100, Refusals: 20, TarpitAfter: 5, Received: 100, Rate: 500,
+			Limits: Limits{Sessions: 5000, SessionsPerAddress: 50, SessionsPerNetwork: 200, Recipients: 100, Refusals: 20, TarpitAfter: 5, Received: 100, Rate: 500,
 				MessageSize: 150 << 20}, // what Exchange Online says: nothing it takes is refused here, and nothing more is kept
 			Timeouts: InboundTimeouts{Greeting: time.Second, Command: 5 * time.Minute, Handshake: 30 * time.Second, Idle: 3 * time.Minute,
 				Session: time.Hour, Tarpit: time.Second, Write: time.Minute, ReverseDNS: 5 * time.Second, Drain: 30 * time.Second},

@@ -21,6 +21,7 @@ type intake struct {
 // openIntake makes the SMTP server.
 func (r *Relay) openIntake() error {
 	o := inboundOptions(r.config, r.log)
+	o.Limits.Sessions = r.places(o.Limits.Sessions)
 	secured, certificate, err := r.certificate()
 	if err != nil {
 		return err

@@ -11,6 +11,7 @@
 //	relay.stopping    the door closes; why
 //	relay.failed      a part failed, which ends the relay
 //	relay.stopped     all is closed
+//	relay.descriptors fewer sessions are let in than limits.sessions says: the limit of open files allows no more
 //	relay.unnotified  the service manager could not be told
 //	health.changed    what is thought of a primary, and why
 //	health.unsaved, health.forgotten, pause.forgotten
