@@ -180,7 +180,13 @@ func (d *delivery) run(ctx context.Context, members []member) (outcome, hop, boo
 			d.session, fresh = s, true
 		}
 		s := d.session
-		if lacking := s.lacks(d.message, d.utf8); lacking.Code != 0 {
+		lacking := s.lacks(d.message, d.utf8)
+		if lacking.Code != 0 && !fresh { // that is what the primary offered when the session began
+			s.quit()
+			d.session = nil
+			continue
+		}
+		if lacking.Code != 0 {
 			d.refuse(indexes(members), queue.ScopeMessage, lacking.Text())
 			return outcome{}, hop{}, false
 		}

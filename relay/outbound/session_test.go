@@ -80,7 +80,9 @@ func TestRequireTLSNeedsTheRightName(t *testing.T) {
 
 func TestSessionIsUsedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, nil, hello("PIPELINING", "SIZE 20")+strings.Repeat(strings.Replace(good, "x.example>", "x.example> SIZE=18", 1), 3))
+		sized := strings.Replace(good, "x.example>", "x.example> SIZE=18", 1)
+		// A new session tells whether the limit is still the same.
+		r := newRig(t, nil, hello("PIPELINING", "SIZE 20")+sized+sized+"C: QUIT\nS: 221 bye", hello("PIPELINING", "SIZE 20")+sized)
 		for range 2 {
 			r.want(r.deliver(message("b@corp.example")), "delivered", "ok@final")
 		}

@@ -83,18 +83,23 @@ func (u *Upstream) give(s *session) {
 func (u *Upstream) giveLater(s *session) {
 	u.mu.Lock()
 	worn := !u.closed && s.worn(time.Now())
-	if worn {
-		u.ending.Add(1)
-	}
 	u.mu.Unlock()
 	if !worn {
 		u.give(s)
 		return
 	}
-	go func() {
-		defer u.ending.Done()
-		s.quit()
-	}()
+	u.quitLater(s)
+}
+
+// quitLater ends a session for a caller that must not wait for it.
+func (u *Upstream) quitLater(s *session) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.closed {
+		s.hangUp()
+		return
+	}
+	u.ending.Go(s.quit)
 }
 
 // expire ends a session that has waited too long. Its timer has fired, so take
