@@ -32,6 +32,9 @@ func (r *Relay) openIntake() error {
 	if o.Authentication.Verifier, err = verifier(r.config, r.resolver, r.log); err != nil {
 		return err
 	}
+	if o.Authentication.Sealer, err = sealer(r.config); err != nil {
+		return err
+	}
 	o.Primaries = map[string]*outbound.Upstream{}
 	for _, p := range r.primaries {
 		o.Primaries[p.name] = p.upstream

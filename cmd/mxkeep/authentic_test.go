@@ -15,6 +15,7 @@ func TestVerdictsAreShown(t *testing.T) {
 				Hello: queue.SPF{Result: "none", Domain: "mx1.supplier.example", Reason: "no DNS record found"},
 				DKIM: []queue.Signature{{Result: "pass", Domain: "supplier.example", Selector: "s1", Algorithm: "rsa-sha256", Value: "AbCdEfGh"},
 					{Result: "fail", Domain: "list.example", Selector: "x", Algorithm: "ed25519-sha256", Value: "IjKlMnOp", Reason: "body hash did not verify"}},
+				ARC:       queue.ARC{Result: "pass", OldestPass: 2, Sealers: []string{"list.example", "forwarder.example"}, Sealed: true},
 				Unchecked: 2, Claims: 1, ReversePath: true, Author: true,
 				DMARC: queue.DMARC{Result: "pass", Domain: "supplier.example", Record: "supplier.example", Policy: "reject", Percent: -1, Reason: "dkim is aligned"}}
 		}))

@@ -59,6 +59,7 @@ func TestVerdictsAreStored(t *testing.T) {
 			want := queue.Verdicts{By: "mx2.example", MailFrom: queue.SPF{Result: "pass", Domain: "far.example", Reason: "matched ip"},
 				Hello:       queue.SPF{Result: "none", Domain: "client.example", Reason: "no DNS record found"},
 				DMARC:       queue.DMARC{Result: "pass", Domain: "far.example", Record: "far.example", Policy: "reject", Reason: "spf is aligned"},
+				ARC:         queue.ARC{Result: "none"},
 				ReversePath: true, Author: true, Claims: 1}
 			if !reflect.DeepEqual(v, want) || !m.Envelope.Origin.Authenticated() || m.Held != "" {
 				t.Errorf("verdicts %+v, want %+v; held %q", v, want, m.Held)

@@ -3,6 +3,7 @@ package inbound
 import (
 	"context"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/mxkeep/mxkeep/queue"
@@ -90,7 +91,7 @@ func (p *passing) consent() *refusal {
 		return handedOn(a.Reply)
 	}
 	if a.Outcome == outbound.Agreed {
-		a = p.primary.Send(append(p.verdict.Header, p.trace...))
+		a = p.primary.Send(slices.Concat(p.verdict.Header, p.trace))
 		p.observe(a)
 	}
 	if a.Outcome != outbound.Agreed {
@@ -157,12 +158,11 @@ func (p *passing) end(head *header, size int64) (smtp.Reply, *refusal) {
 
 // retain takes the message into custody.
 func (p *passing) retain(head *header, size int64) (smtp.Reply, *refusal) {
-	kept := queue.Acceptance{At: p.at, Envelope: p.tx.envelope, Trace: p.trace,
-		MessageID: head.messageID, Lifetime: p.server.options.Lifetime}
+	kept := queue.Acceptance{At: p.at, Envelope: p.tx.envelope, Trace: slices.Concat(p.verdict.Header, p.trace),
+		MessageID: head.messageID, Held: p.verdict.Reason, Lifetime: p.server.options.Lifetime}
 	if no := p.authenticate(p.tx, p.draft, &kept); no != nil {
 		return smtp.Reply{}, no
 	}
-	filtered(&kept, p.verdict)
 	return p.commit(p.tx, p.draft, kept, size)
 }
 

@@ -75,13 +75,13 @@ func TestFailures(t *testing.T) {
 		},
 		"only progress": func(c net.Conn) {
 			answers(again[:5]...)(c)
-			for err := error(nil); err == nil; time.Sleep(time.Second) {
+			for err := readPacket(c); err == nil; time.Sleep(time.Second) {
 				_, err = io.WriteString(c, packet('p', ""))
 			}
 		},
 		"progress without end": func(c net.Conn) {
 			answers(again[:5]...)(c)
-			for err := error(nil); err == nil; {
+			for err := readPacket(c); err == nil; {
 				_, err = io.WriteString(c, packet('p', strings.Repeat("x", 1000)))
 			}
 		},
