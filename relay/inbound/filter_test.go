@@ -18,6 +18,7 @@ import (
 	"github.com/mxkeep/mxkeep/queue"
 	"github.com/mxkeep/mxkeep/queue/queuetest"
 	"github.com/mxkeep/mxkeep/relay/auth"
+	"github.com/mxkeep/mxkeep/relay/auth/arc"
 	"github.com/mxkeep/mxkeep/relay/milter"
 )
 
@@ -481,5 +482,18 @@ func TestFilteredAndAuthenticated(t *testing.T) {
 	}
 	if e := g.entries(); len(e) != 1 || e[0].Origin.Auth.Claims != 1 {
 		t.Errorf("%+v", e)
+	}
+}
+
+// TestFilteredAndSealed: a seal holds with what filters have added before it.
+func TestFilteredAndSealed(t *testing.T) {
+	for _, way := range []string{"DATA", "BDAT", "after the primary failed"} {
+		server := registry(t)
+		_, ask := judging(t, milter.Defer, adds)
+		seal := sealing(t, server)
+		m, message := sealedBy(t, way, func(o *Options) { ask(o); seal(o) }, "From: s@far.example\r\n\r\nbody\r\n")
+		if chain := chainOf(t, server, message); !m.Envelope.Origin.Auth.ARC.Sealed || chain.Status != arc.Pass || !strings.Contains(message, "\r\nX-Judge: good\r\nReceived: ") {
+			t.Errorf("%s: %s\n%s", way, chain.Reason, message)
+		}
 	}
 }
