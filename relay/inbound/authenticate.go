@@ -54,8 +54,7 @@ func (s *session) authenticate(tx *transaction, draft queue.Draft, a *queue.Acce
 	switch {
 	case action == auth.Refuse && tx.passage.failed == nil:
 		return refuse(reasonDMARC, 550, smtp.StatusRelayDenied, why)
-	case action != auth.Keep:
-		// What the primary has seen of a message may have been enough for it.
+	case action != auth.Keep: // what the primary has seen of a message may have been enough for it
 		a.Held = alsoHeld(a.Held, why)
 	}
 	s.seal(draft.ID(), e, a)

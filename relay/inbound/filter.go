@@ -31,8 +31,7 @@ func (s *Server) filterNames() string {
 }
 
 // screen asks the filters about content that was received whole. The verdict has
-// a Reason if the message is to be held. It comes before authentication: what
-// filters add is sealed with the rest.
+// a Reason if the message is to be held.
 func (s *session) screen(envelope queue.Envelope, draft queue.Draft) (milter.Verdict, *refusal) {
 	if !s.server.filters() {
 		return milter.Verdict{}, nil
@@ -56,6 +55,12 @@ func (s *session) screen(envelope queue.Envelope, draft queue.Draft) (milter.Ver
 		return milter.Verdict{}, &refusal{reply: verdict.Reply, reason: reasonFilterDefers}
 	}
 	return milter.Verdict{}, &refusal{reply: verdict.Reply, reason: reasonFiltered}
+}
+
+// filtered takes what the filters have decided into a message that is accepted.
+func filtered(a *queue.Acceptance, verdict milter.Verdict) {
+	a.Trace = append(verdict.Header, a.Trace...)
+	a.Held = alsoHeld(a.Held, verdict.Reason)
 }
 
 // alsoHeld joins two reasons to hold a message.

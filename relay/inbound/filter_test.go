@@ -440,8 +440,8 @@ func TestFilterExplained(t *testing.T) {
 	}
 }
 
-// TestFilteredAndAuthenticated: what filters add stands below our verdicts, and
-// both above Received. Claims to be ours do not pass, and two reasons to hold a
+// TestFilteredAndAuthenticated: our verdicts stand above what filters add, so
+// that a seal covers it, and both above Received. Claims to be ours do not pass, and two reasons to hold a
 // message are both kept.
 func TestFilteredAndAuthenticated(t *testing.T) {
 	content := claiming + "From: s@soft.example\r\n\r\nx\r\n"
@@ -453,15 +453,15 @@ func TestFilteredAndAuthenticated(t *testing.T) {
 		w.want(want)
 		w.close()
 	}
-	fields := regexp.MustCompile(`(?s)^Authentication-Results: mx2\.example;[^A-Z]+\r\nX-Judge: bad\r\nReceived: from `)
-	const reasons = "DMARC: soft.example asks for quarantine, and neither SPF nor DKIM passed for it"
+	const reasons = "filter judge: looks bad; DMARC: soft.example asks for quarantine, and neither SPF nor DKIM passed for it"
+	fields := regexp.MustCompile(`^Authentication-Results: mx2\.example;\r\n(\t.*\r\n)+X-Judge: bad\r\nReceived: `)
 
 	_, ask := judging(t, milter.Defer, holds)
 	r := newRig(t, func(o *Options) { ask(o); verifying(o) })
 	send(r, "250 2.0.0 queued as")
 	r.finish()
 	m := r.messages()[0]
-	if trace, _ := r.content(m.ID); !fields.MatchString(trace) || m.Held != "filter judge: looks bad; "+reasons {
+	if trace, _ := r.content(m.ID); !fields.MatchString(trace) || m.Held != reasons {
 		t.Errorf("%q, held: %s", trace, m.Held)
 	}
 
@@ -469,7 +469,7 @@ func TestFilteredAndAuthenticated(t *testing.T) {
 	send(g.rig, "250 2.0.0 queued as")
 	g.over()
 	m = g.messages()[0]
-	if trace, _ := g.content(m.ID); !fields.MatchString(trace) || m.Held != "filter judge: looks bad; "+reasons {
+	if trace, _ := g.content(m.ID); !fields.MatchString(trace) || m.Held != reasons {
 		t.Errorf("%q, held: %s", trace, m.Held)
 	}
 

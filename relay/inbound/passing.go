@@ -158,8 +158,9 @@ func (p *passing) end(head *header, size int64) (smtp.Reply, *refusal) {
 
 // retain takes the message into custody.
 func (p *passing) retain(head *header, size int64) (smtp.Reply, *refusal) {
-	kept := queue.Acceptance{At: p.at, Envelope: p.tx.envelope, Trace: slices.Concat(p.verdict.Header, p.trace),
-		MessageID: head.messageID, Held: p.verdict.Reason, Lifetime: p.server.options.Lifetime}
+	kept := queue.Acceptance{At: p.at, Envelope: p.tx.envelope, Trace: p.trace,
+		MessageID: head.messageID, Lifetime: p.server.options.Lifetime}
+	filtered(&kept, p.verdict)
 	if no := p.authenticate(p.tx, p.draft, &kept); no != nil {
 		return smtp.Reply{}, no
 	}
