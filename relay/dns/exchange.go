@@ -174,8 +174,12 @@ func (q question) failed(ctx context.Context, server string, err error) *net.DNS
 	}
 	timeout := errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded)
 	text := err.Error()
-	if timeout {
+	var op *net.OpError
+	switch {
+	case timeout:
 		text = "no reply in time"
+	case errors.As(err, &op): // without our port, which nobody needs to know
+		text = op.Err.Error()
 	}
 	return &net.DNSError{Err: text, Name: q.printed(), Server: server, IsTimeout: timeout, IsTemporary: true}
 }
