@@ -64,12 +64,12 @@ type mail struct {
 	nowhere   bool    // some found no address at all
 }
 
-// mailSince sums up the sights since at.
+// mailSince sums up the sights whose slot began at or after at.
 func (w Window) mailSince(at time.Time) mail {
 	var m mail
 	var failing []string
 	for _, s := range w.sights {
-		if s.slot.Add(slotOf).Before(at) {
+		if s.slot.Before(at) {
 			continue
 		}
 		most := max(1, s.bad+s.good)

@@ -90,7 +90,7 @@ const (
 
 	// A share of probes that is an outage although some go well, and over how
 	// many rounds: half of them is reached by chance too often to be told apart sooner.
-	mostlyShare  = 0.7
+	mostlyShare  = 0.75
 	mostlyRounds = 24
 
 	// lately is how long it is remembered how many addresses there are.
@@ -120,11 +120,19 @@ func (f finding) mayBeOurs() bool {
 	return w.control.Class != OK || !w.control.At.After(w.badSince()) && f.status.BadRounds < 2*f.rules.Bad
 }
 
-// passes reports whether messages go through while the probes fail.
+// passes reports whether messages go through while the probes fail: at least
+// half of those of the last minute.
 func (f finding) passes() bool {
-	m := f.window.mailSince(f.window.badSince())
-	return m.good >= 3 && m.good >= 2*m.bad
+	at := f.window.badSince()
+	if lately := f.now.Add(-passing); at.Before(lately) {
+		at = lately
+	}
+	m := f.window.mailSince(at)
+	return m.good >= 1 && m.good >= m.bad
 }
+
+// passing is how long an accepted message contradicts probes that fail.
+const passing = time.Minute
 
 // narrowRun is how many messages for one domain have to fail in a row, while
 // others go through.
@@ -156,9 +164,11 @@ func (f finding) scope(next State) Scope {
 	return Scope{}
 }
 
-// good is how many good rounds in a row end trouble.
+// good is how many good rounds in a row end trouble: more where it lets up, and
+// comes back, again and again.
 func (f finding) good() int {
-	return f.rules.Good << min(f.status.Relapses, maxDoublings)
+	least := f.rules.Good
+	return min(max(least<<min(f.status.Relapses, maxDoublings), least+max(0, f.window.letUps()-least)), least<<maxDoublings)
 }
 
 // answers is how many rounds in a row have to be answered to try again.
@@ -238,7 +248,7 @@ func (f finding) whenRecovering() (State, string) {
 	failed := f.window.failedTrials(s.Since)
 	rested := s.GoodRounds >= max(r.Quiet, f.good()) && len(failed) == 0
 	switch {
-	case f.window.ended && f.window.last.isBad() && !f.mayBeOurs():
+	case f.window.ended && s.BadRounds >= min(1+s.Relapses, r.Bad) && !f.mayBeOurs():
 		return Down, "it failed again while recovering, on every address; " + quote(f.window.last.quoted)
 	case f.isRelapse(failed):
 		return Down, fmt.Sprintf("it failed again while recovering, in %d delivery attempts; %s", len(failed), quote(failed[len(failed)-1]))
@@ -250,9 +260,10 @@ func (f finding) whenRecovering() (State, string) {
 	return Degraded, f.whyRound()
 }
 
-// isRelapse: one bad address among several takes nobody down again.
+// isRelapse: one bad address among several takes nobody down again. Each time
+// that it is one more failures are needed: where half of them fail, two in a row are chance.
 func (f finding) isRelapse(failed []Signal) bool {
-	if len(failed) < f.rules.Relapse {
+	if len(failed) < f.rules.Relapse*min(1+f.status.Relapses, mostNeeded) {
 		return false
 	}
 	addresses := map[string]bool{}

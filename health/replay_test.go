@@ -336,6 +336,33 @@ func (r *replay) verdictFails() string {
 // long timelines are only thinned, unless MXKEEP_SOAK=1.
 const long = 3 * 24 * time.Hour
 
+// The verdict must not hang on the dice. What is declared within a minute is now
+// and then declared wrongly where half of everything fails.
+func TestReplayOtherDice(t *testing.T) {
+	if os.Getenv("MXKEEP_SOAK") != "1" {
+		return
+	}
+	for _, name := range names(t) {
+		l := read(t, name)
+		if l.ends() > long {
+			continue
+		}
+		const throws = 40
+		wrong := 0
+		for n := range throws {
+			v := asItIs
+			v.name = fmt.Sprint("dice ", n)
+			if got := play(l, v).verdictFails(); got != "" {
+				wrong++
+				t.Logf("%s, %s: verdict %s", name, v.name, got)
+			}
+		}
+		if wrong > throws/20 {
+			t.Errorf("%s: %d of %d verdicts are wrong", name, wrong, throws)
+		}
+	}
+}
+
 func TestReplay(t *testing.T) {
 	for _, name := range names(t) {
 		t.Run(name, func(t *testing.T) {

@@ -25,7 +25,8 @@ import (
 //
 // Each time that trouble comes back within an hour, twice as many good rounds
 // are needed, up to eight times Good, and one more that is answered to leave
-// Down, up to five.
+// Down, up to five; and Recovering bears one more bad round, up to Bad, and
+// more failed trials, up to four times Relapse.
 //
 // One bad reply is nothing, and time alone changes no state.
 type Rules struct {

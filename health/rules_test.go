@@ -152,7 +152,7 @@ func TestRules(t *testing.T) {
 		{"at one of two addresses they are not beyond doubt", []step{up, {0, "one-address x", Up}, {5, "one-address x", Up}, {10, "one-address x", Degraded},
 			{15, "one-address x", Degraded}, {20, "one-address x", Degraded}, {25, "one-address x", Degraded}, {26, "probe xx", Degraded}, {36, "probe xx", Down}}},
 		{"while messages go through bad rounds are no outage", []step{up, {20, "probe x", Degraded}, {30, "probe x", Degraded}, {35, "attempt ooo", Degraded},
-			{40, "probe x", Degraded}, {50, "probe x", Degraded}, {51, "attempt xx", Down}}},
+			{40, "probe x", Degraded}, {50, "probe x", Degraded}, {51, "attempt xx", Degraded}, {80, "probe x", Degraded}, {96, "probe x", Down}}},
 		{"failed attempts are forgotten in the end", []step{up, {5, "attempt xxx", Degraded}, {600, "probe o", Degraded}, {620, "probe o", Degraded},
 			{640, "probe o", Degraded}, {660, "probe o", Up}}},
 
@@ -209,7 +209,7 @@ func TestRules(t *testing.T) {
 		{"two failed trials that found no address: down", with(down, step{50, "probe oo", Recovering}, step{51, "no-address xx", Down})},
 		{"two failed trials at the only address: down", with(recovering, step{51, "one-address xx", Down})},
 		{"recovered but for one address: degraded", with(recovering, step{70, "probe xo", Recovering}, step{75, "attempt oooooooooooooooooooo", Recovering},
-			step{90, "probe xo", Degraded}, step{110, "probe oo", Degraded}, step{130, "probe oo", Degraded}, step{150, "probe oo", Up})},
+			step{90, "probe xo", Degraded}, step{110, "probe oo", Degraded}, step{130, "probe oo", Degraded}, step{150, "probe oo", Degraded}, step{170, "probe oo", Up})},
 		{"recovered, but the probe is not accepted: degraded", with(down, step{50, "probe t", Recovering}, step{70, "probe t", Recovering}, step{90, "probe t", Recovering}, step{110, "probe t", Recovering},
 			step{130, "probe t", Recovering}, step{150, "probe t", Degraded})},
 		{"a refusal for our configuration counts neither way while recovering", with(recovering, step{70, "probe m", Recovering}, step{90, "probe o", Recovering},
@@ -225,6 +225,9 @@ func TestRules(t *testing.T) {
 
 		{"two rounds that took long and it is down", []step{up, {30, "silence xx", Degraded}, {45, "silence xx", Down}}},
 		{"one of two is silent: no", []step{up, {30, "silence xo", Up}, {45, "silence xo", Up}, {60, "silence xo", Degraded}, {75, "silence xo", Degraded}}},
+		{"and while recovering it may fail once more, after a relapse", with(recovering, step{70, "probe x", Down}, step{80, "probe o", Down}, step{90, "probe o", Recovering},
+			step{110, "probe x", Recovering}, step{120, "probe x", Down}, step{130, "probe o", Down}, step{140, "probe o", Down}, step{150, "probe o", Recovering},
+			step{151, "attempt xxxxx", Recovering}, step{152, "attempt x", Down})},
 		{"where trouble lets up again and again, three in a row are chance", []step{up, {20, "probe x", Degraded}, {30, "probe o", Degraded}, {50, "probe x", Degraded},
 			{60, "probe o", Degraded}, {80, "probe x", Degraded}, {90, "probe x", Degraded}, {100, "probe x", Degraded}, {110, "probe x", Down}}},
 		{"one address of two that is looked at is not all", []step{{0, "probe oo", Up}, {20, "probe xx", Degraded}, {30, "probe x", Degraded}, {40, "probe x", Degraded},
