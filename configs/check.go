@@ -39,6 +39,7 @@ func (c *Config) check(fresh defaults, say report) {
 	c.checkDomains(say)
 	c.checkInbound(say)
 	c.checkQueue(say)
+	c.checkARC(say)
 	c.checkDSN(say)
 	names := map[string]bool{}
 	for i, u := range c.Upstreams {
@@ -188,6 +189,9 @@ func (c *Config) checkUpstream(u Upstream, say report, path string) {
 	}
 	checkTLS(u.TLS, say, path+".tls")
 	for i, h := range u.Hosts {
+		if h == byMX && len(domains) != 1 {
+			say(fmt.Sprintf("%s.hosts[%d]", path, i), fmt.Sprintf("mx stands for the hosts of one domain, and there are %d", len(domains)), "Write mx: and the domain, like mx:corp.example")
+		}
 		host, _, _ := splitHost(h)
 		literal, err := netip.ParseAddr(host)
 		if source := u.SourceAddress; err == nil && source.IsValid() && source.Is4() != literal.Unmap().Is4() {

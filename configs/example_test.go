@@ -99,6 +99,8 @@ func spoil(t *testing.T, v reflect.Value) {
 		v.SetInt(123456789)
 	case reflect.Float64:
 		v.SetFloat(123456789)
+	case reflect.Bool:
+		v.SetBool(true) // all of them are false unless they are wanted
 	case reflect.Slice:
 		v.Set(reflect.MakeSlice(v.Type(), 7, 7))
 	default:

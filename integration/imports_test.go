@@ -46,6 +46,7 @@ var walls = []struct{ library, rooms, why string }{
 	{"go.etcd.io/bbolt", "queue/bolt health/history relay/state", "no type, slice or error of bbolt may cross the edge of these rooms"},
 	{"github.com/emersion/go-smtp", "relay/inbound", "the SMTP engine can be changed as long as one file knows it"},
 	{"github.com/emersion/go-msgauth", "relay/auth", "verdicts are ours, the library only verifies"},
+	{"blitiri.com.ar/go/spf", "relay/auth", "verdicts are ours, the library only verifies"},
 	{"github.com/miekg/dns", "relay/dns relay/promote", "one resolver, with one cache and one set of limits"},
 	{"github.com/caddyserver/certmagic", "relay/acme", "who issues our certificate is the affair of one room"},
 	{"github.com/mholt/acmez", "relay/acme", "who issues our certificate is the affair of one room"},

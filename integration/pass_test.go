@@ -33,9 +33,17 @@ type front struct {
 
 func newFront(t testing.TB, begin func(testing.TB, string, string) *daemon) *front {
 	t.Helper()
-	f := &front{t: t, folder: t.TempDir(), address: unused(t)}
+	folder := t.TempDir()
+	return newFrontOf(t, begin, folder, primary.Options{Folder: filepath.Join(folder, "primary")})
+}
+
+// newFrontOf is newFront with a primary as the options say.
+func newFrontOf(t testing.TB, begin func(testing.TB, string, string) *daemon, folder string, o primary.Options) *front {
+	t.Helper()
+	f := &front{t: t, folder: folder, address: unused(t)}
+	o.Addresses, o.Domains = []string{"127.0.0.2:0"}, []string{"corp.example"}
 	var err error
-	if f.exo, err = primary.Start(t.Context(), primary.Options{Addresses: []string{"127.0.0.2:0"}, Domains: []string{"corp.example"}, Folder: filepath.Join(f.folder, "primary")}); err != nil {
+	if f.exo, err = primary.Start(t.Context(), o); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { f.exo.Close() })

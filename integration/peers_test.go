@@ -20,6 +20,7 @@ import (
 
 // peerConfig is a relay with the intervals of a test in front of one host.
 const peerConfig = `hostname: mx2.corp.example
+dns: {servers: ["127.0.0.9:1"]}
 data: %q
 socket: %q
 http:

@@ -21,6 +21,7 @@ type intake struct {
 // openIntake makes the SMTP server.
 func (r *Relay) openIntake() error {
 	o := inboundOptions(r.config, r.log)
+	o.Limits.Sessions = r.places(o.Limits.Sessions)
 	secured, certificate, err := r.certificate()
 	if err != nil {
 		return err
@@ -29,6 +30,9 @@ func (r *Relay) openIntake() error {
 	o.Store, o.State, o.Observe, o.ReverseDNS = r.store, r.stateOf, r.observe, r.reverse
 	o.Recipients, o.Lists.Ask = r.recipients, r.resolver.LookupA
 	if o.Authentication.Verifier, err = verifier(r.config, r.resolver, r.log); err != nil {
+		return err
+	}
+	if o.Authentication.Sealer, err = sealer(r.config); err != nil {
 		return err
 	}
 	o.Primaries = map[string]*outbound.Upstream{}

@@ -234,7 +234,11 @@ func TestHostileStringsNeverComeOutRaw(t *testing.T) {
 		r := newRig(t)
 		id := r.accept(hostile+"@b.example", hostile+"@corp.example", func(a *queue.Acceptance) {
 			a.MessageID = "<" + hostile + "@x>"
-			a.Envelope.Origin = queue.Origin{Address: hostile, Host: hostile, Hello: hostile, TLS: hostile, Reason: hostile}
+			spf := queue.SPF{Result: hostile, Domain: hostile, Reason: hostile}
+			a.Envelope.Origin = queue.Origin{Address: hostile, Host: hostile, Hello: hostile, TLS: hostile, Reason: hostile,
+				Auth: queue.Verdicts{By: hostile, MailFrom: spf, Hello: spf, Claims: 1, Unchecked: 1,
+					DKIM:  []queue.Signature{{Result: hostile, Domain: hostile, Selector: hostile, Algorithm: hostile, Identifier: hostile, Value: hostile, Reason: hostile}},
+					DMARC: queue.DMARC{Result: hostile, Domain: hostile, Record: hostile, Policy: hostile, Disposition: hostile, Reason: hostile}}}
 		})
 		bad := deferred(451, hostile, hostile)
 		bad.Address, bad.Host, bad.Reply.Command, bad.Scope = hostile, hostile, hostile, queue.ScopeMessage

@@ -27,6 +27,7 @@ func newRoot(a *app) *cobra.Command {
 		newHealth(a),
 		newBackup(a),
 		newRecipients(a),
+		newAuth(a),
 		newDB(a),
 		newConfig(a),
 		newVersion(a),

@@ -38,6 +38,7 @@
 //	sender.returned          a deferred sender keeps coming back: its mail is taken
 //	intake.failed            the store failed: nothing more is accepted
 //	intake.paused, intake.resumed
+//	auth.panic               a fault of ours in a check of who wrote a message; its result is temperror
 //	engine.error             go-smtp met something it did not expect
 //	certificate.self_signed  no certificate was given; senders that verify will not trust this one
 //	certificate.loaded, certificate.invalid
@@ -93,6 +94,7 @@ const (
 	reasonConnections  = "too_many_connections"
 	reasonPerAddress   = "too_many_connections_of_address"
 	reasonPerNetwork   = "too_many_connections_of_network"
+	reasonDismissed    = "dismissed" // it kept us waiting when there was little room
 	reasonProxy        = "bad_proxy_header"
 	reasonListed       = "dns_listed"
 	reasonSlow         = "slow_sender"

@@ -1,6 +1,7 @@
 package inbound
 
 import (
+	"bufio"
 	"cmp"
 	"context"
 	"errors"
@@ -16,6 +17,7 @@ import (
 type Server struct {
 	options   Options
 	door      door
+	crowd     crowd
 	meter     *meter
 	lists     *lists
 	greylist  *greylist
@@ -24,6 +26,7 @@ type Server struct {
 	returning *returning
 	counts    counts
 	buffers   sync.Pool // of *[]byte, to read content
+	readers   sync.Pool // of *bufio.Reader, for what clients say
 
 	mu      sync.Mutex
 	paused  Pause
@@ -86,7 +89,8 @@ func (c *counts) unnote() {
 	c.unnoted++
 }
 
-const contentBuffer = 32 << 10
+// contentBuffer takes at once what a client may have sent.
+const contentBuffer = readBuffer
 
 // New checks the options and makes a server, which opens nothing until Serve.
 func New(o Options) (*Server, error) {
@@ -105,6 +109,7 @@ func New(o Options) (*Server, error) {
 		returning: newReturning(o.Returning),
 		counts:    newCounts(m),
 		buffers:   sync.Pool{New: func() any { b := make([]byte, contentBuffer); return &b }},
+		readers:   sync.Pool{New: func() any { return bufio.NewReaderSize(nil, readBuffer) }},
 		failed:    make(chan struct{}),
 	}, nil
 }
@@ -115,6 +120,8 @@ func New(o Options) (*Server, error) {
 // listener or the store failed.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	g := newGuard(s, l)
+	s.crowd.add(g)
+	defer s.crowd.remove(g)
 	base, cancel := context.WithCancel(context.WithoutCancel(ctx)) // content that is coming may still be committed
 	defer cancel()
 	passing, cut := context.WithCancel(base)

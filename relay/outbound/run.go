@@ -28,7 +28,7 @@ type run struct {
 func (d *Dispatcher) Run(ctx context.Context) error {
 	o := &d.options
 	r := &run{Dispatcher: d, state: health.Down, running: map[queue.ID]bool{}, ended: make(chan ended),
-		pace: pace{max: o.Connections, trials: o.Trials, first: o.Wait, most: o.MaxWait,
+		pace: pace{max: o.Connections, trials: o.Trials, first: o.Wait, most: o.MaxWait, independent: o.Independent,
 			rate: rate{start: float64(o.StartRate) / time.Minute.Seconds(), most: float64(o.MaxRate) / time.Minute.Seconds()}}}
 	r.pace.restart()
 	changed, unsubscribe := o.Health.Changed()
