@@ -152,10 +152,7 @@ func (w Window) share() (share float64, rounds int) {
 			bad, all, rounds = bad+p.bad, all+p.size, rounds+1
 		}
 	}
-	if all == 0 {
-		return 0, 0
-	}
-	return float64(bad) / float64(all), rounds
+	return float64(bad) / float64(max(1, all)), rounds
 }
 
 // widest is the largest number of addresses of a round since at.
