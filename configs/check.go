@@ -110,6 +110,7 @@ func checkAdmission(a Admission, role string, say report, path string) {
 func (c *Config) checkInbound(say report) {
 	checkPair(c.Inbound.Certificate, c.Inbound.Key, say, "inbound")
 	c.checkACME(say)
+	checkFilters(c.Inbound.Filters, say, "inbound.filters")
 	seen := map[string]bool{}
 	listen := func(path, address string) {
 		if seen[address] && !strings.HasSuffix(address, ":0") {

@@ -60,6 +60,7 @@ type Inbound struct {
 	Proxies          []netip.Prefix // whose connections begin with a header of the PROXY protocol
 	Lists            Lists
 	Greylist         Greylist
+	Filters          []Filter       // in the order in which they are asked
 	Trusted          []netip.Prefix // for whose clients neither Rates nor the limits of an address count
 	Returning        Returning
 }

@@ -100,6 +100,7 @@ func (i *Inbound) fields() []field {
 		section("greylist",
 			duration("delay", &i.Greylist.Delay, 0, time.Hour),
 			duration("keep", &i.Greylist.Keep, time.Hour, 365*day)),
+		mappings("filters", "address", "", &i.Filters, DefaultFilter(), (*Filter).fields),
 		networks("proxies", &i.Proxies),
 		networks("trusted", &i.Trusted),
 		section("returning",

@@ -39,6 +39,9 @@ func (r *Relay) openIntake() error {
 	for _, p := range r.primaries {
 		o.Primaries[p.name] = p.upstream
 	}
+	if o.Filters, err = filters(r.config.Inbound.Filters, r.log); err != nil {
+		return err
+	}
 	server, err := inbound.New(o)
 	if err != nil {
 		return err
@@ -94,7 +97,7 @@ func (i *intake) shown() admin.Inbound {
 		Stats: func() admin.InboundStats {
 			s := i.Stats()
 			return admin.InboundStats{Sessions: s.Sessions, Accepted: s.Accepted, Passed: s.Passed, Unnoted: s.Unnoted, Refused: s.Refused,
-				ListsFailed: s.ListsFailed, Refusing: s.Refusing, Full: s.Full, Paused: admin.Pause(s.Paused), Certificate: i.certificate()}
+				ListsFailed: s.ListsFailed, Refusing: s.Refusing, Full: s.Full, Paused: admin.Pause(s.Paused), Certificate: i.certificate(), Filters: shownFilters(s.Filters)}
 		},
 		Pause: func(pause admin.Pause) error {
 			if err := i.pauses.save(pause); err != nil {

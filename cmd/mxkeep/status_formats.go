@@ -86,6 +86,7 @@ func prometheus(st admin.Status) string {
 		e.gauge("certificate_expiry_timestamp_seconds", "When the certificate that senders are shown ends; 0 if an authority has issued none yet.")
 		e.value("certificate_expiry_timestamp_seconds", unix(c.Until), "source", c.Source)
 	}
+	e.filters(st.Inbound.Filters)
 	if st.Queue != nil {
 		e.queue(*st.Queue)
 		e.shares(st.Upstreams)

@@ -176,6 +176,7 @@ type InboundStatus struct {
 	Refusing    string           `json:"refusing"`
 	Paused      *Paused          `json:"paused"`
 
+	Filters     []FilterStatus     `json:"filters"`     // of content, in the order in which they are asked
 	Certificate *CertificateStatus `json:"certificate"` // null if none is known of
 }
 
@@ -263,7 +264,7 @@ func (stats InboundStats) snapshot(now time.Time) InboundStatus {
 		refused[reason] = n
 	}
 	return InboundStatus{Sessions: stats.Sessions, Accepted: stats.Accepted, Passed: stats.Passed, Unnoted: stats.Unnoted, Refused: refused,
-		ListsFailed: stats.ListsFailed, Refusing: stats.Refusing, Paused: paused(stats.Paused, now), Certificate: stats.Certificate.snapshot()}
+		ListsFailed: stats.ListsFailed, Refusing: stats.Refusing, Paused: paused(stats.Paused, now), Certificate: stats.Certificate.snapshot(), Filters: filterStatus(stats.Filters)}
 }
 
 func (c Certificate) snapshot() *CertificateStatus {

@@ -29,6 +29,7 @@ func todo(st *Status) (list []Todo) {
 			st.Queue.RoomOf, count(int64(Duration(*st.Queue.RoomSeconds)/time.Hour)+1, "hour"), cure), ""})
 	}
 	list = append(list, certificateTodo(st)...)
+	list = append(list, filterTodo(st)...)
 	list = append(list, staleRecipients(st)...)
 	for _, name := range st.Stranded {
 		list = append(list, Todo{fmt.Sprintf("Mail waits for %s, which the configuration no longer has among its upstreams: nobody delivers it. Write %s there again, and restart.", name, name), ""})
@@ -40,7 +41,7 @@ func todo(st *Status) (list []Todo) {
 		list = append(list, Todo{fmt.Sprintf("%s refused for good, and kept here: read why, then retry, bounce or delete.", count(n, "message")), "mxkeep queue list --state refused"})
 	}
 	if n := st.Queue.ByState["held"]; n > 0 {
-		list = append(list, Todo{fmt.Sprintf("%s held by a person: release or delete.", count(n, "message")), "mxkeep queue list --state held"})
+		list = append(list, Todo{fmt.Sprintf("%s held for a person to decide: release or delete.", count(n, "message")), "mxkeep queue list --state held"})
 	}
 	return list
 }

@@ -1,7 +1,6 @@
 package inbound
 
 import (
-	"cmp"
 	"errors"
 	"strings"
 	"time"
@@ -55,9 +54,8 @@ func (s *session) authenticate(tx *transaction, draft queue.Draft, a *queue.Acce
 	switch {
 	case action == auth.Refuse && tx.passage.failed == nil:
 		return refuse(reasonDMARC, 550, smtp.StatusRelayDenied, why)
-	case action != auth.Keep:
-		// What the primary has seen of a message may have been enough for it.
-		a.Held = cmp.Or(a.Held, why)
+	case action != auth.Keep: // what the primary has seen of a message may have been enough for it
+		a.Held = alsoHeld(a.Held, why)
 	}
 	s.seal(draft.ID(), e, a)
 	return nil

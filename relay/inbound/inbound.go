@@ -28,6 +28,7 @@
 //
 //	message.accepted         id first: a message is ours
 //	message.passed           the primary has it, and the client is told what it said
+//	message.filtered         what a content filter has decided, unless it accepts
 //	message.unnoted          the primary has it, and the ledger could not be written
 //	message.refused          content that was refused at its end, or could not be stored
 //	session.refused          one line for each session in which something was refused, with the reasons
@@ -99,6 +100,10 @@ const (
 	reasonListed       = "dns_listed"
 	reasonSlow         = "slow_sender"
 	reasonGreylisted   = "greylisted"
+	reasonFiltered     = "filter_rejected"
+	reasonFilterDefers = "filter_deferred"
+	reasonFilterFailed = "filter_failed" // it could not be asked
+	reasonFilterHeld   = "filter_held"   // instead of being passed
 	reasonOwnHello     = "own_hello"
 	reasonTarpit       = "tarpit" // a refusal that had to be waited for
 	reasonDMARC        = "dmarc"

@@ -11,6 +11,7 @@ import (
 
 	"github.com/mxkeep/mxkeep/health"
 	"github.com/mxkeep/mxkeep/queue"
+	"github.com/mxkeep/mxkeep/relay/milter"
 	"github.com/mxkeep/mxkeep/relay/outbound"
 	"github.com/mxkeep/mxkeep/relay/smtp"
 )
@@ -56,6 +57,7 @@ type Options struct {
 	Greylist Greylist
 
 	Authentication Authentication
+	Filters        milter.Chain   // who is asked about content before it is accepted; may be nil
 	Trusted        []netip.Prefix // networks for whose clients neither Rates nor the limits of an address count; may be nil
 	Timeouts       Timeouts
 	Returning      Returning

@@ -11,6 +11,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"github.com/mxkeep/mxkeep/relay/milter"
 )
 
 // Server accepts mail into a store. Its methods may be called concurrently.
@@ -50,6 +52,7 @@ type Stats struct {
 	Passed      int64             // messages handed to a primary since the start
 	Unnoted     int64             // of them, without their ledger line
 	ListsFailed int64             // questions to DNS lists without an answer since the start
+	Filters     []milter.Status   // in the order in which they are asked
 	Refused     map[string]int64  // since the start, by reason; every reason is there from the start
 	Refusing    string            // why nothing can be stored now, "" if it can
 	Full        map[string]string // which limit leaves no room for mail for an upstream, by upstream
@@ -192,7 +195,7 @@ func (s *Server) pause() Pause {
 
 // Stats says what the server does.
 func (s *Server) Stats() Stats {
-	st := Stats{Sessions: s.door.sessions(), Paused: s.pause(), ListsFailed: s.lists.failed.Load()}
+	st := Stats{Sessions: s.door.sessions(), Paused: s.pause(), ListsFailed: s.lists.failed.Load(), Filters: s.options.Filters.Status()}
 	s.counts.mu.Lock()
 	st.Accepted, st.Passed, st.Unnoted = s.counts.accepted, s.counts.passed, s.counts.unnoted
 	st.Refused = maps.Clone(s.counts.refused)

@@ -100,7 +100,7 @@ func TestExplainWhatIsNotAsked(t *testing.T) {
 // TestReasonsAreCountedFromTheStart: each reason in this package is one of a
 // refusal, or says why mail is taken.
 func TestReasonsAreCountedFromTheStart(t *testing.T) {
-	taken := []string{reasonPass, reasonReturning, reasonDegraded, reasonDown, reasonRecovering}
+	taken := []string{reasonPass, reasonReturning, reasonDegraded, reasonDown, reasonRecovering, reasonFilterHeld}
 	file, err := parser.ParseFile(token.NewFileSet(), "inbound.go", nil, 0)
 	if err != nil {
 		t.Fatal(err)
