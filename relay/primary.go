@@ -112,7 +112,7 @@ func (p *primary) follow(ctx context.Context, last health.Status, changed <-chan
 			level = slog.LevelInfo
 		}
 		p.log.Log(ctx, level, "health.changed", "upstream", p.name, "from", was, "to", is,
-			"throttled", now.Throttled.Active(), "misconfigured", now.Misconfigured.Active(), "why", why)
+			"throttled", now.Throttled.Active(), "misconfigured", now.Misconfigured.Active(), "network", now.Network.Active(), "why", why)
 		if last.State == health.Up && now.State == health.Degraded && now.BadRounds == 0 {
 			p.prober.Kick()
 		}

@@ -245,8 +245,9 @@ func TestHostileStringsNeverComeOutRaw(t *testing.T) {
 		r.attempt(id, bad)
 		r.attempt(r.accept("x@y.example", "z@corp.example"), refused(hostile))
 		r.accept("x@y.example", "z@corp.example", func(a *queue.Acceptance) { a.Held = hostile })
-		condition := health.Condition{Since: time.Now(), Last: time.Now(), Reply: hostile}
-		r.exo.Status = health.Status{Since: time.Now(), Why: hostile, Throttled: condition, Misconfigured: condition,
+		condition := health.Condition{Since: time.Now(), Last: time.Now(), Reply: hostile, Fix: hostile, Scope: health.Scope{Domain: hostile}}
+		r.exo.Status = health.Status{Since: time.Now(), Why: hostile, Throttled: condition, Misconfigured: condition, Scope: condition.Scope,
+			Recipients: condition, Network: condition,
 			Override: &health.Override{State: health.Down, Until: time.Now().Add(time.Hour), Actor: hostile, Reason: hostile}}
 		r.exo.Recent = []health.Signal{{At: time.Now(), Source: health.Source(hostile), Phase: health.Phase(hostile), Command: hostile, Reply: hostile, Host: hostile, Address: hostile, Class: health.Outage}}
 		r.exo.Transitions = []admin.Transition{{At: time.Now(), Why: hostile}}

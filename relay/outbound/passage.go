@@ -422,7 +422,7 @@ func (p *Passage) observe(at hop, a answer, took time.Duration) {
 		return
 	}
 	p.seen[kind] = true
-	s := p.upstream.evidence(health.SourceAttempt, at, a, took)
+	s := p.upstream.evidence(health.SourcePassage, at, a, took)
 	s.Domain = p.domain
 	p.signals = append(p.signals, s)
 }

@@ -70,8 +70,11 @@ func (r *run) start(ctx context.Context) time.Duration {
 	r.state = state
 	limit := r.pace.limit(state)
 	pause := r.Delivery().Paused
-	if pause.Active(now) {
+	switch {
+	case pause.Active(now), status.Waits(now):
 		limit = 0
+	case status.Tries(now):
+		limit = min(limit, 1)
 	}
 	room, next := limit-len(r.running), look
 	free, begins := r.pace.rate.free(now)
