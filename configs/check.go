@@ -40,6 +40,7 @@ func (c *Config) check(fresh defaults, say report) {
 	c.checkInbound(say)
 	c.checkQueue(say)
 	c.checkDSN(say)
+	c.checkHistory(say)
 	names := map[string]bool{}
 	for i, u := range c.Upstreams {
 		path := fmt.Sprintf("upstreams[%d]", i)
