@@ -81,6 +81,7 @@ var problems = []problem{
 	{"E1701", admin.CodeBadList, exitFailed, "Nothing was changed. Mend the lines, or export again: mxkeep help recipients"},
 	{"E1702", "sync_failed", exitFailed, "What was known before still holds. The log says more: journalctl -u mxkeep"},
 	{"E1703", "sync_doubted", exitFailed, "What was known before still holds. If so many are really gone: mxkeep recipients sync --force"},
+	{"E1801", admin.CodeIncidentState, exitFailed, "See how it stands: mxkeep incident show"},
 	{"E2101", "config_invalid", exitConfig, "Compare with: mxkeep config example"},
 	{"E2201", "start_failed", exitFailed, "Mend what the message names and start it again; no mail was accepted or touched"},
 	{"E2202", "port_in_use", exitFailed, "See who listens there: ss -ltnp; stop that, or change inbound.listen or http.listen"},

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"sync"
 	"time"
@@ -392,4 +393,9 @@ func (k *Keeper) Close(ctx context.Context, id, actor, reason string, confirmed 
 		k.options.Log.Info("incident.closed", "incident", id, "upstream", i.Upstream, "by", actor, "why", reason)
 	}
 	return i, waiting, err
+}
+
+// Changes lists what was recorded of changes of the upstreams; "" is all.
+func (k *Keeper) Changes(ctx context.Context, upstream string, from, until time.Time) iter.Seq2[health.Change, error] {
+	return k.options.History.Changes(ctx, upstream, from, until)
 }
