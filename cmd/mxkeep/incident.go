@@ -12,7 +12,7 @@ import (
 )
 
 func newIncident(a *app) *cobra.Command {
-	return group("incident", "Outages of the primary: when, what was said, what became of the mail",
+	return group("incident", "Outages of the primary, and what became of the mail",
 		newIncidentList(a), newIncidentShow(a), newIncidentOpen(a), newIncidentNote(a), newIncidentLink(a), newIncidentAck(a), newIncidentClose(a))
 }
 
@@ -174,3 +174,12 @@ func (a *app) showIncidentFigures(f flow, i admin.Incident) {
 }
 
 func delaySpan(seconds float64) string { return span(admin.Duration(seconds).Round(time.Second)) }
+
+// incidentWordsOf says how an incident stands that is not closed.
+func (a *app) incidentWordsOf(i admin.IncidentStatus, now time.Time) []string {
+	words := []string{i.ID + " " + i.State, "of " + i.Upstream, "began " + since(i.BeganAt, now) + " ago"}
+	if i.AckedAt.IsZero() {
+		return append(words, "nobody has acknowledged it")
+	}
+	return append(words, "ack "+i.AckedBy+" "+a.clock(i.AckedAt))
+}

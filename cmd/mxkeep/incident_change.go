@@ -100,18 +100,18 @@ func newIncidentAck(a *app) *cobra.Command {
 
 func newIncidentClose(a *app) *cobra.Command {
 	var request admin.IncidentRequest
-	confirm := int64(-1)
+	var confirm int64
 	cmd := &cobra.Command{
 		Use:   "close ID",
 		Short: "Close an incident before it closes by itself",
 		Long: "Close an incident before it closes by itself, or because it cannot. If it is not over for some recipients, because they are still queued, or have no account, their number has to be confirmed, and a reason given. " +
 			"While the upstream is down no incident can be closed.",
 		Example: "  mxkeep incident close INC-2026-03-12-1\n" +
-			"  mxkeep incident close INC-2026-03-12-1 --confirm=3 --reason \"disk was replaced, see ticket 4711\"",
+			"  mxkeep incident close INC-2026-03-12-1 --confirm=3 --reason \"see 4711\"",
 		Args: exactly("the id of an incident"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			request.DryRun = a.flags.dryRun
-			if confirm >= 0 {
+			if cmd.Flags().Changed("confirm") {
 				request.Confirm = &confirm
 			}
 			if err := a.permitClose(cmd.Context(), args[0], &request); err != nil {
@@ -130,7 +130,7 @@ func newIncidentClose(a *app) *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().Int64Var(&confirm, "confirm", -1, "the number of recipients for which it is not over")
+	cmd.Flags().Int64Var(&confirm, "confirm", 0, "for how many recipients it is not over")
 	cmd.Flags().StringVar(&request.Text, "reason", "", "why, for the timeline and the ledger")
 	return cmd
 }

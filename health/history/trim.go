@@ -13,9 +13,10 @@ import (
 )
 
 const (
-	trimMost  = 5000             // records that one transaction looks at
-	thinEvery = 10 * time.Minute // of old good samples of one address one is kept
-	around    = 10 * time.Minute // before an incident nothing is thinned out
+	trimMost   = 5000             // records that one transaction looks at
+	shrinkMost = 200              // records of an upstream that one transaction removes because the file is too large
+	thinEvery  = 10 * time.Minute // of old good samples of one address one is kept
+	around     = 10 * time.Minute // before an incident nothing is thinned out
 )
 
 // trim makes the file as small as Options say, in short transactions. A failure
@@ -166,7 +167,7 @@ func (f *File) shrink(tx *bbolt.Tx) (more bool, err error) {
 	}
 	oldest := func(_ []byte, b *bbolt.Bucket) (bool, error) {
 		n := 0
-		_, err := removed(b, func(time.Time, []byte) (bool, bool) { n++; return true, false }, nil)
+		_, err := removed(b, func(time.Time, []byte) (remove, end bool) { n++; return true, n > shrinkMost }, nil)
 		return n > 0, err
 	}
 	if more, err = each(tx, oldest); more || err != nil {

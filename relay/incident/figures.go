@@ -105,9 +105,11 @@ func Reckon(ctx context.Context, store Store, h History, i health.Incident) (Fig
 	if err == nil {
 		err = r.look(ctx, store)
 	}
+	unread := r.figures.Unread
 	if err == nil {
 		_, err = r.read(ctx, store, r.figures.At.Add(-again), known)
 	}
+	r.figures.Unread = unread // the second reading met the same lines
 	if err != nil {
 		return Figures{}, err
 	}
@@ -325,7 +327,8 @@ func percentile(sorted []time.Duration, percent int) time.Duration {
 
 // Mail calls each with every ledger line about the mail of an incident, from
 // its acceptance on, in the order in which they were written, until it returns
-// an error. Damaged lines are left out and counted.
+// an error; also about mail that was accepted since Incident.From and was final
+// at Incident.Began. Damaged lines are left out and counted.
 func Mail(ctx context.Context, store Store, i health.Incident, each func(queue.Entry) error) (unread int64, err error) {
 	ids := map[queue.ID]bool{}
 	for e, err := range store.Ledger(ctx, queue.LedgerFilter{Since: i.From}) {
