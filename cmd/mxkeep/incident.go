@@ -59,7 +59,7 @@ func (a *app) incidentColumns() []column[admin.Incident] {
 		return column[admin.Incident]{name: name, title: title, human: get, exact: get}
 	}
 	lasts := func(name, title string, get func(admin.Incident) float64) column[admin.Incident] {
-		return column[admin.Incident]{name: name, title: title, human: func(i admin.Incident) string { return span(admin.Duration(get(i))) },
+		return column[admin.Incident]{name: name, title: title, human: func(i admin.Incident) string { return lastsWords(get(i)) },
 			exact: func(i admin.Incident) string { return fmt.Sprint(get(i)) }}
 	}
 	columns := []column[admin.Incident]{
@@ -83,6 +83,14 @@ func (a *app) incidentColumns() []column[admin.Incident] {
 		columns[n].drop = drops[c.name]
 	}
 	return columns
+}
+
+// lastsWords is a time, if there is one.
+func lastsWords(seconds float64) string {
+	if seconds == 0 {
+		return "-"
+	}
+	return span(admin.Duration(seconds))
 }
 
 func newIncidentShow(a *app) *cobra.Command {
@@ -127,7 +135,7 @@ func (a *app) showIncident(w io.Writer, i admin.Incident) {
 	}
 	fmt.Fprintf(w, "\n  timeline (%s)\n", a.zoneName())
 	for _, m := range i.Timeline {
-		f.block("  "+a.stamp(m.At)+"  ", cellWidth(a.stamp(m.At))+4, strings.TrimSpace(m.What+" "+byWhom(m.Actor)+" "+a.brief(m.Text)))
+		f.block("  "+a.stamp(m.At)+"  ", cellWidth(a.stamp(m.At))+4, a.momentWords(m))
 	}
 }
 
@@ -136,11 +144,16 @@ const (
 	shownServers = 3
 )
 
-func byWhom(actor string) string {
-	if actor == "" || actor == "relay" {
-		return ""
+// momentWords says what happened, who did it unless it was the relay, and more.
+func (a *app) momentWords(m admin.Moment) string {
+	words := m.What
+	if m.Actor != "" && m.Actor != "relay" {
+		words += " by " + m.Actor
 	}
-	return "by " + actor + ":"
+	if m.Text != "" {
+		words += ": " + a.brief(m.Text)
+	}
+	return words
 }
 
 func (a *app) showIncidentFigures(f flow, i admin.Incident) {

@@ -129,9 +129,11 @@ func TestWhatIsRecordedComesBack(t *testing.T) {
 func TestLongListings(t *testing.T) {
 	f := fresh(t, Options{})
 	n := 2*readMost + 1
+	var all []health.Signal
 	for i := range n {
-		f.written(t, probe(i, health.Outage, "a"))
+		all = append(all, probe(i, health.Outage, "a"))
 	}
+	f.written(t, all...)
 	if got := f.samples(t, time.Time{}, time.Time{}); len(got) != n || !got[n-1].At.Equal(at(n-1)) {
 		t.Errorf("%d samples", len(got))
 	}
@@ -203,9 +205,11 @@ func TestTheWriter(t *testing.T) {
 func TestOldSamples(t *testing.T) {
 	const day = 24 * 60
 	f := fresh(t, Options{Keep: 10 * 24 * time.Hour, Fine: 24 * time.Hour})
+	var all []health.Signal
 	for i := range 30 { // every minute, of two addresses
-		f.written(t, probe(-11*day+i, health.OK, "a"), probe(-5*day+i, health.OK, "a"), probe(-5*day+i, health.OK, "b"), probe(-4*day+i, health.Outage, "a"), probe(-3*day+i, health.OK, "a"), probe(-30+i, health.OK, "a"))
+		all = append(all, probe(-11*day+i, health.OK, "a"), probe(-5*day+i, health.OK, "a"), probe(-5*day+i, health.OK, "b"), probe(-4*day+i, health.Outage, "a"), probe(-3*day+i, health.OK, "a"), probe(-30+i, health.OK, "a"))
 	}
+	f.written(t, all...)
 	f.Change(health.Change{At: at(-11 * day), Upstream: "exo"})
 	f.Change(health.Change{At: at(-1), Upstream: "exo"})
 	f.written(t)
@@ -244,30 +248,30 @@ func TestSize(t *testing.T) {
 	f := fresh(t, Options{Bytes: 1 << 20})
 	long := probe(0, health.Outage, "a")
 	long.Reply = strings.Repeat("x", 400)
-	for i := range 9000 {
+	for i := range 6000 {
 		long.At = at(i)
 		f.Signal(long)
-		if i%1000 == 999 {
+		if i%3000 == 2999 {
 			f.written(t)
 		}
 	}
-	f.trim(at(9000))
+	f.trim(at(6000))
 	got := f.samples(t, time.Time{}, time.Time{})
-	if len(got) == 0 || len(got) > 5000 || !got[len(got)-1].At.Equal(at(8999)) {
+	if len(got) == 0 || len(got) > 3000 || !got[len(got)-1].At.Equal(at(5999)) {
 		t.Errorf("%d samples", len(got))
 	}
-	for i := range 9000 {
+	for i := range 6000 {
 		f.Change(health.Change{At: at(i), Why: long.Reply})
-		if i%1000 == 999 {
+		if i%3000 == 2999 {
 			f.written(t)
 		}
 	}
-	f.trim(at(9000))
+	f.trim(at(6000))
 	changes := 0
 	for range f.Changes(context.Background(), "", time.Time{}, time.Time{}) {
 		changes++
 	}
-	if got := f.samples(t, time.Time{}, time.Time{}); len(got) != 0 || changes == 0 || changes > 5000 {
+	if got := f.samples(t, time.Time{}, time.Time{}); len(got) != 0 || changes == 0 || changes > 3000 {
 		t.Errorf("%d samples, %d changes", len(got), changes)
 	}
 }
@@ -309,9 +313,11 @@ func damagedFiles(whole []byte) map[string][]byte {
 func TestADamagedFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "history.db")
 	f := opened(t, path, Options{})
+	var all []health.Signal
 	for i := range 100 {
-		f.written(t, probe(i, health.Outage, "a"))
+		all = append(all, probe(i, health.Outage, "a"))
 	}
+	f.written(t, all...)
 	f.Close()
 	whole, err := os.ReadFile(path)
 	if err != nil {

@@ -303,6 +303,8 @@ func (s *Server) closeIncident(ctx context.Context, all Incidents, before Incide
 		return nil, fail(CodeReasonRequired, "close needs a reason: it is not over for %s", count(before.Waiting, "recipient"))
 	case request.Confirm == nil:
 		return nil, fail(CodeCountRequired, "close needs the number of recipients for which it is not over, %d", before.Waiting)
+	case *request.Confirm != before.Waiting:
+		return nil, notThat(before.Waiting, *request.Confirm)
 	}
 	confirmed := int64(0)
 	if request.Confirm != nil {
@@ -316,9 +318,13 @@ func (s *Server) closeIncident(ctx context.Context, all Incidents, before Incide
 		return nil, incidentError(err)
 	}
 	if waiting != confirmed {
-		return nil, fail(CodeCountChanged, "it is not over for %d recipients, not %d; nothing was changed", waiting, confirmed)
+		return nil, notThat(waiting, confirmed)
 	}
 	return s.incident(ctx, all, before.ID)
+}
+
+func notThat(waiting, confirmed int64) error {
+	return fail(CodeCountChanged, "it is not over for %d recipients, not %d; nothing was changed", waiting, confirmed)
 }
 
 func describeIncident(r incident.Record, now time.Time) Incident {

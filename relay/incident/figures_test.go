@@ -80,11 +80,11 @@ func TestTheAccount(t *testing.T) {
 		if _, err := Mail(context.Background(), r.store, r.only(), func(queue.Entry) error { return errDisk }); !errors.Is(err, errDisk) {
 			t.Error(err)
 		}
-		r.wrong.damaged = true
+		r.wrong.set(ills{damaged: true})
 		if unread, err := Mail(context.Background(), r.wrong, r.only(), func(queue.Entry) error { return nil }); err != nil || unread != 1 {
 			t.Error(unread, err)
 		}
-		r.wrong.fail = errDisk
+		r.wrong.set(ills{fail: errDisk})
 		if _, err := Mail(context.Background(), r.wrong, r.only(), func(queue.Entry) error { return nil }); !errors.Is(err, errDisk) {
 			t.Error(err)
 		}
@@ -225,7 +225,7 @@ func TestExpiring(t *testing.T) {
 			t.Errorf("%+v", e)
 		}
 		time.Sleep(2 * time.Second)
-		r.wrong.damaged = true
+		r.wrong.set(ills{damaged: true})
 		if e := find(); e.Messages != 1 || !e.First.Equal(end) {
 			t.Errorf("%+v", e)
 		}
@@ -247,7 +247,7 @@ func TestExpiring(t *testing.T) {
 		if e := r.keeper.Expiring(); e.Messages != 0 {
 			t.Errorf("%+v", e)
 		}
-		r.wrong.gone = errDisk
+		r.wrong.set(ills{gone: errDisk})
 		time.Sleep(expiryEvery)
 		cancel()
 		<-done

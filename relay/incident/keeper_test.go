@@ -121,7 +121,7 @@ func TestNoAccount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, ctx := newRig(t), context.Background()
 		r.becomes(health.Down)
-		r.wrong.lost = r.accept("a@corp.example", "b@corp.example")
+		r.wrong.set(ills{lost: r.accept("a@corp.example", "b@corp.example")})
 		id := r.only().ID
 		if i, _, err := r.keeper.Close(ctx, id, "j.doe", "", 2); !errors.Is(err, ErrState) || i.State != health.IncidentOpen {
 			t.Errorf("closed while it is down: %v", err)
@@ -165,14 +165,14 @@ func TestItIsSettledLater(t *testing.T) {
 		r := newRig(t)
 		r.becomes(health.Down)
 		r.becomes(health.Up)
-		r.wrong.damaged = true
+		r.wrong.set(ills{damaged: true})
 		time.Sleep(DefaultQuiet + 10*time.Second)
 		synctest.Wait()
 		if i := r.only(); i.Unsettled != "2 records could not be read" {
 			t.Errorf("%+v", i)
 		}
-		r.wrong.damaged = false
-		r.wrong.fail = errDisk
+		r.wrong.set(ills{})
+		r.wrong.set(ills{fail: errDisk})
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		if _, err := r.keeper.Record(context.Background(), r.only().ID); !errors.Is(err, errDisk) {
@@ -181,7 +181,7 @@ func TestItIsSettledLater(t *testing.T) {
 		if _, _, err := r.keeper.Close(context.Background(), r.only().ID, "j.doe", "", 0); !errors.Is(err, errDisk) {
 			t.Error(err)
 		}
-		r.wrong.fail = nil
+		r.wrong.set(ills{})
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		if i := r.only(); i.State != health.IncidentClosed {
@@ -194,13 +194,13 @@ func TestItIsSettledLater(t *testing.T) {
 func TestAStoreThatFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
-		r.wrong.fail = errDisk
+		r.wrong.set(ills{fail: errDisk})
 		r.becomes(health.Down)
 		r.becomes(health.Up)
 		if i := r.only(); i.State != health.IncidentOpen {
 			t.Errorf("%+v", i)
 		}
-		r.wrong.fail = nil
+		r.wrong.set(ills{})
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		if i := r.only(); i.State != health.IncidentDrained {

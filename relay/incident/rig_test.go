@@ -149,23 +149,40 @@ var (
 	unknown   = replied(queue.Refused, queue.ScopeOneRecipient, 550, "5.1.1")
 )
 
-// wrong is a store that fails, or has damage, or has lost a message. Its fields
-// are to be set while the keeper waits.
+// wrong is a store that fails, or has damage, or has lost a message.
 type wrong struct {
 	Store
-	fail    error
+	mu  sync.Mutex
+	now ills
+}
+
+type ills struct {
+	fail    error // of Ledger and Stats
 	gone    error // of Messages
 	damaged bool
 	lost    queue.ID
 }
 
+func (w *wrong) set(now ills) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.now = now
+}
+
+func (w *wrong) get() ills {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.now
+}
+
 func (w *wrong) Ledger(ctx context.Context, f queue.LedgerFilter) iter.Seq2[queue.Entry, error] {
 	return func(yield func(queue.Entry, error) bool) {
-		if w.fail != nil {
-			yield(queue.Entry{}, w.fail)
+		now := w.get()
+		if now.fail != nil {
+			yield(queue.Entry{}, now.fail)
 			return
 		}
-		if w.damaged && !yield(queue.Entry{}, queue.ErrDamaged) {
+		if now.damaged && !yield(queue.Entry{}, queue.ErrDamaged) {
 			return
 		}
 		for e, err := range w.Store.Ledger(ctx, f) {
@@ -178,15 +195,16 @@ func (w *wrong) Ledger(ctx context.Context, f queue.LedgerFilter) iter.Seq2[queu
 
 func (w *wrong) Messages(ctx context.Context, f queue.Filter) iter.Seq2[queue.Message, error] {
 	return func(yield func(queue.Message, error) bool) {
-		if w.gone != nil {
-			yield(queue.Message{}, w.gone)
+		now := w.get()
+		if now.gone != nil {
+			yield(queue.Message{}, now.gone)
 			return
 		}
-		if w.damaged && !yield(queue.Message{}, queue.ErrDamaged) {
+		if now.damaged && !yield(queue.Message{}, queue.ErrDamaged) {
 			return
 		}
 		for m, err := range w.Store.Messages(ctx, f) {
-			if m.ID != w.lost && !yield(m, err) {
+			if m.ID != now.lost && !yield(m, err) {
 				return
 			}
 		}
@@ -194,8 +212,8 @@ func (w *wrong) Messages(ctx context.Context, f queue.Filter) iter.Seq2[queue.Me
 }
 
 func (w *wrong) Stats(ctx context.Context) (queue.Stats, error) {
-	if w.fail != nil {
-		return queue.Stats{}, w.fail
+	if now := w.get(); now.fail != nil {
+		return queue.Stats{}, now.fail
 	}
 	return w.Store.Stats(ctx)
 }
