@@ -39,6 +39,7 @@ func (c *Config) check(fresh defaults, say report) {
 	c.checkDomains(say)
 	c.checkInbound(say)
 	c.checkQueue(say)
+	c.checkARC(say)
 	c.checkDSN(say)
 	c.checkHistory(say)
 	names := map[string]bool{}
@@ -110,6 +111,7 @@ func checkAdmission(a Admission, role string, say report, path string) {
 func (c *Config) checkInbound(say report) {
 	checkPair(c.Inbound.Certificate, c.Inbound.Key, say, "inbound")
 	c.checkACME(say)
+	checkFilters(c.Inbound.Filters, say, "inbound.filters")
 	seen := map[string]bool{}
 	listen := func(path, address string) {
 		if seen[address] && !strings.HasSuffix(address, ":0") {
@@ -189,6 +191,9 @@ func (c *Config) checkUpstream(u Upstream, say report, path string) {
 	}
 	checkTLS(u.TLS, say, path+".tls")
 	for i, h := range u.Hosts {
+		if h == byMX && len(domains) != 1 {
+			say(fmt.Sprintf("%s.hosts[%d]", path, i), fmt.Sprintf("mx stands for the hosts of one domain, and there are %d", len(domains)), "Write mx: and the domain, like mx:corp.example")
+		}
 		host, _, _ := splitHost(h)
 		literal, err := netip.ParseAddr(host)
 		if source := u.SourceAddress; err == nil && source.IsValid() && source.Is4() != literal.Unmap().Is4() {

@@ -15,6 +15,7 @@ package configs
 import (
 	"cmp"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -61,6 +62,7 @@ type Inbound struct {
 	Proxies          []netip.Prefix // whose connections begin with a header of the PROXY protocol
 	Lists            Lists
 	Greylist         Greylist
+	Filters          []Filter       // in the order in which they are asked
 	Trusted          []netip.Prefix // for whose clients neither Rates nor the limits of an address count
 	Returning        Returning
 }
@@ -187,6 +189,14 @@ type Auth struct {
 	ReceivedSPF string // Yes or No: a Received-SPF field is written, too
 	Timeout     time.Duration
 	Policy      // of domains that say nothing else
+	ARC         ARC
+}
+
+// ARC says how mail is sealed (RFC 8617). Without a key nothing is.
+type ARC struct {
+	Key              string // a file in PEM
+	Selector, Domain string // where its public half is in the DNS
+	Headers          []string
 }
 
 // Policy says what is made of what was found out.
@@ -267,8 +277,8 @@ func (r Recipients) Used() []string {
 
 // Upstream is a primary that mail is delivered to.
 type Upstream struct {
-	Name            string // "primary" if it is the only one and not given
-	Hosts           []string
+	Name            string   // "primary" if it is the only one and not given
+	Hosts           []string // names, addresses, or "mx:DOMAIN"; see HostsOf for "mx"
 	Port            int
 	TLS             TLS
 	SourceAddress   netip.Addr
@@ -384,6 +394,7 @@ type Schedule struct {
 // DNS says who is asked for names.
 type DNS struct {
 	Servers []string // "ip:port"; none: those of /etc/resolv.conf
+	Trusted bool     // they validate DNSSEC, and the way to them is safe
 	Timeout time.Duration
 	Tries   int
 }
@@ -401,7 +412,7 @@ func Default() Config {
 			MinFree:   512 << 20,
 			Admission: Admission{Role: RoleFallback, WhenUp: WhenDefer, WhenBusy: WhenTake},
 			ACME:      ACME{Challenge: ChallengeHTTP},
-			Limits: Limits{Sessions: 500, SessionsPerAddress: 50, SessionsPerNetwork: 200, Recipients: 100, Refusals: 20, TarpitAfter: 5, Received: 100, Rate: 500,
+			Limits: Limits{Sessions: 5000, SessionsPerAddress: 50, SessionsPerNetwork: 200, Recipients: 100, Refusals: 20, TarpitAfter: 5, Received: 100, Rate: 500,
 				MessageSize: 150 << 20}, // what Exchange Online says: nothing it takes is refused here, and nothing more is kept
 			Timeouts: InboundTimeouts{Greeting: time.Second, Command: 5 * time.Minute, Handshake: 30 * time.Second, Idle: 3 * time.Minute,
 				Session: time.Hour, Tarpit: time.Second, Write: time.Minute, ReverseDNS: 5 * time.Second, Drain: 30 * time.Second},
@@ -443,7 +454,7 @@ func DefaultUpstream() Upstream {
 			Reset: time.Minute, Quit: 5 * time.Second},
 		Delivery: Delivery{Connections: 20, Messages: 100, Age: 15 * time.Minute, Idle: 20 * time.Second, Recipients: 100, StartRate: 600,
 			Attempt: 30 * time.Minute, Wait: time.Second, MaxWait: time.Minute, Doubt: 10 * time.Minute},
-		Probe: Probe{Every: 20 * time.Second, EveryBad: 10 * time.Second, Jitter: 0.1, Timeout: 30 * time.Second},
+		Probe: Probe{Every: 20 * time.Second, EveryBad: 10 * time.Second, Jitter: 0.1, Timeout: 15 * time.Second},
 		Health: Health{Bad: 3, Good: 3, Quiet: 6, Trials: 20, Attempts: 3, Relapse: 2, Senders: 3,
 			Span: 10 * time.Minute, Relief: time.Minute, Ease: 10 * time.Minute},
 		Spike: Spike{Share: 0.1, Least: 5, Window: 30 * time.Minute, Patience: day},
@@ -483,6 +494,17 @@ func (c Config) DomainsOf(upstream string) []string {
 		}
 	}
 	return names
+}
+
+// HostsOf are the hosts of an upstream, with the domain that "mx" stands for.
+func (c Config) HostsOf(u Upstream) []string {
+	hosts := slices.Clone(u.Hosts)
+	for i, h := range hosts {
+		if domains := c.DomainsOf(u.Name); h == byMX && len(domains) > 0 {
+			hosts[i] = byMX + ":" + domains[0] // Check wants exactly one
+		}
+	}
+	return hosts
 }
 
 // ProbeRecipient is the address that probes of the upstream name at RCPT.

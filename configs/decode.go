@@ -113,13 +113,22 @@ func elements[T any](one, several, short string, v *[]T, fresh T, fields func(*T
 		d.places[first] = d.places[path]
 		d.element(n, first, short, fields(&(*v)[0]))
 	}}
-	list := field{key: several,
+	list := mappings(several, short, "; or write "+one+": for a single one", v, fresh, fields)
+	whole := list.read
+	list.read = func(d *decoder, n *yaml.Node, path string) {
+		if !d.either(path, one) {
+			whole(d, n, path)
+		}
+	}
+	return single, list
+}
+
+// mappings makes a key with a list of mappings. or ends what is said if it is no list.
+func mappings[T any](key, short, or string, v *[]T, fresh T, fields func(*T) []field) field {
+	return field{key: key,
 		read: func(d *decoder, n *yaml.Node, path string) {
-			if d.either(path, one) {
-				return
-			}
 			if n.Kind != yaml.SequenceNode {
-				d.fail(path, n, "want a list, not "+printed(n), "Write each below it, after a hyphen; or write "+one+": for a single one")
+				d.fail(path, n, "want a list, not "+printed(n), "Write each below it, after a hyphen"+or)
 				return
 			}
 			*v = make([]T, len(n.Content))
@@ -133,7 +142,6 @@ func elements[T any](one, several, short string, v *[]T, fresh T, fields func(*T
 				checkAll(fields(&(*v)[i]), say, fmt.Sprintf("%s[%d]", path, i))
 			}
 		}}
-	return single, list
 }
 
 // either reports whether the file has the other key as well.

@@ -53,9 +53,10 @@ func TestExampleIsTheDefault(t *testing.T) {
 		if name == "with all keys" { // [] is no nil
 			want.Domains[0].Recipients.Sources = c.Domains[0].Recipients.Sources
 			want.Inbound.Lists.Block, want.Inbound.Lists.Allow = c.Inbound.Lists.Block, c.Inbound.Lists.Allow
+			want.Inbound.Filters = c.Inbound.Filters
 			want.Inbound.Proxies, want.Inbound.Trusted = c.Inbound.Proxies, c.Inbound.Trusted
 			want.DNS.Servers, want.Upstreams[0].PrivateNetworks = c.DNS.Servers, c.Upstreams[0].PrivateNetworks
-			if len(c.Domains[0].Recipients.Sources)+len(c.DNS.Servers)+len(c.Inbound.Trusted)+len(c.Inbound.Lists.Block)+len(c.Inbound.Lists.Allow)+len(c.Inbound.Proxies)+len(c.Upstreams[0].PrivateNetworks) > 0 {
+			if len(c.Domains[0].Recipients.Sources)+len(c.DNS.Servers)+len(c.Inbound.Trusted)+len(c.Inbound.Filters)+len(c.Inbound.Lists.Block)+len(c.Inbound.Lists.Allow)+len(c.Inbound.Proxies)+len(c.Upstreams[0].PrivateNetworks) > 0 {
 				t.Error("a list is not empty")
 			}
 		}
@@ -99,6 +100,8 @@ func spoil(t *testing.T, v reflect.Value) {
 		v.SetInt(123456789)
 	case reflect.Float64:
 		v.SetFloat(123456789)
+	case reflect.Bool:
+		v.SetBool(true) // all of them are false unless they are wanted
 	case reflect.Slice:
 		v.Set(reflect.MakeSlice(v.Type(), 7, 7))
 	default:

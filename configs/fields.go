@@ -30,6 +30,7 @@ func (c *Config) fields(fresh defaults) []field {
 		section("history", c.History.fields()...),
 		section("dns",
 			list("servers", &c.DNS.Servers, text("an IP address with a port", "192.0.2.53:53"), serverAddress),
+			yesNo("trusted", &c.DNS.Trusted),
 			duration("timeout", &c.DNS.Timeout, moment, time.Minute),
 			number("tries", &c.DNS.Tries, 1, 10)),
 		section("auth",
@@ -38,7 +39,12 @@ func (c *Config) fields(fresh defaults) []field {
 			choice("received_spf", &c.Auth.ReceivedSPF, No, Yes),
 			duration("timeout", &c.Auth.Timeout, moment, 30*time.Second),
 			choice("dmarc", &c.Auth.DMARC, DMARCObserve, DMARCEnforce),
-			choice("held_when_unauthenticated", &c.Auth.Held, No, Yes)),
+			choice("held_when_unauthenticated", &c.Auth.Held, No, Yes),
+			section("arc",
+				file("key", &c.Auth.ARC.Key),
+				scalar("selector", &c.Auth.ARC.Selector, text("the name of the key in the DNS", "arc1"), optional(selectorName)),
+				scalar("domain", &c.Auth.ARC.Domain, name("a domain of ours", "corp.example"), optional(domainName)),
+				list("headers", &c.Auth.ARC.Headers, text("the name of a header field", "from"), sealedField))),
 	}
 }
 
@@ -96,6 +102,7 @@ func (i *Inbound) fields() []field {
 		section("greylist",
 			duration("delay", &i.Greylist.Delay, 0, time.Hour),
 			duration("keep", &i.Greylist.Keep, time.Hour, 365*day)),
+		mappings("filters", "address", "", &i.Filters, DefaultFilter(), (*Filter).fields),
 		networks("proxies", &i.Proxies),
 		networks("trusted", &i.Trusted),
 		section("returning",

@@ -16,7 +16,7 @@ type named struct {
 // files are those that have to be there.
 func (c *Config) files() []named {
 	all := []named{{"inbound.certificate", &c.Inbound.Certificate, false}, {"inbound.key", &c.Inbound.Key, true},
-		{"inbound.acme.ca", &c.Inbound.ACME.CA, false}}
+		{"inbound.acme.ca", &c.Inbound.ACME.CA, false}, {"auth.arc.key", &c.Auth.ARC.Key, true}}
 	for i := range c.Domains {
 		r, path := &c.Domains[i].Recipients, fmt.Sprintf("domains[%d].recipients.", i)
 		all = append(all, named{path + "file", &r.File, false}, named{path + "directory.secret", &r.Directory.Secret, true},

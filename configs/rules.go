@@ -49,8 +49,15 @@ func upstreamName(s string) verdict {
 	return verdict{fmt.Sprintf("%q is not a name for an upstream", s), "Take up to 63 letters, digits, hyphens and underscores"}
 }
 
-// upstreamHost is a name or an IP address, or one of them with a port.
+// byMX stands for the hosts of the upstream's domain by its MX records, and with
+// a domain behind a colon for the hosts of that one.
+const byMX = "mx"
+
+// upstreamHost is a name or an IP address, or one of them with a port; or byMX.
 func upstreamHost(s string) verdict {
+	if domain, found := strings.CutPrefix(s, byMX+":"); found && domainName(domain).message == "" {
+		return verdict{}
+	}
 	next := "Write a name or an IP address, with or without a port: mail.corp.example, 192.0.2.25, 192.0.2.25:2525 or [2001:db8::25]:25"
 	host, _, ok := splitHost(s)
 	if !ok {

@@ -174,6 +174,11 @@ func whole[T int | int64](key string, v *T, least, most T) field {
 	return scalar(key, v, f, between(least, most, show))
 }
 
+func yesNo(key string, v *bool) field {
+	f := form[bool]{"true or false", "true", func(n *yaml.Node) (bool, bool) { return n.Value == "true", n.Tag == "!!bool" }}
+	return scalar(key, v, f, func(bool) verdict { return verdict{} })
+}
+
 func fraction(key string, v *float64, least, most float64) field {
 	show := func(x float64) string { return strconv.FormatFloat(x, 'g', -1, 64) }
 	f := form[float64]{"a number", "0.5 or 2", func(n *yaml.Node) (float64, bool) {

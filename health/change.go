@@ -11,6 +11,7 @@ const (
 	ChangeOverride      ChangeKind = "override"
 	ChangeThrottled     ChangeKind = "throttled"
 	ChangeMisconfigured ChangeKind = "misconfigured"
+	ChangeNetwork       ChangeKind = "network" // ours
 )
 
 // Change is one change of what is thought of a primary. From and To are states;
@@ -40,7 +41,7 @@ func Changes(upstream string, was, is Status, at time.Time) (all []Change) {
 	for _, one := range []struct {
 		kind    ChangeKind
 		was, is Condition
-	}{{ChangeThrottled, was.Throttled, is.Throttled}, {ChangeMisconfigured, was.Misconfigured, is.Misconfigured}} {
+	}{{ChangeThrottled, was.Throttled, is.Throttled}, {ChangeMisconfigured, was.Misconfigured, is.Misconfigured}, {ChangeNetwork, was.Network, is.Network}} {
 		switch {
 		case !one.was.Active() && one.is.Active():
 			all = append(all, Change{At: at, Upstream: upstream, Kind: one.kind, To: "began", Why: one.is.Reply})

@@ -3,6 +3,7 @@ package health
 import (
 	"fmt"
 	"strings"
+	"time"
 	"unicode"
 )
 
@@ -11,11 +12,22 @@ type finding struct {
 	status            Status // with the signal counted, still in its old state
 	window            Window
 	rules             Rules
-	attempts, senders int // failed and returned within Rules.Span
+	now               time.Time
+	mail              mail // of Rules.Span
+	attempts, senders int  // failed with no accepted one after them, and returned, within Rules.Span
+}
+
+func (r Rules) find(s Status, w Window, now time.Time) finding {
+	at := now.Add(-r.Span)
+	return finding{status: s, window: w, rules: r, now: now, mail: w.mailSince(at),
+		attempts: len(w.failedAttempts(at)), senders: len(w.returningSenders(at))}
 }
 
 // decide names the next state, and why.
 func (f finding) decide() (State, string) {
+	if f.status.Network.Active() {
+		return f.whenBlind()
+	}
 	switch f.status.State {
 	case Up:
 		return f.whenUp()
@@ -27,21 +39,156 @@ func (f finding) decide() (State, string) {
 	return f.whenDegraded()
 }
 
-// against counts the kinds of passive evidence that stand against the primary.
-func (f finding) against() int {
-	kinds := 0
-	if f.attempts >= f.rules.Attempts {
-		kinds++
+// mailFails says how much what messages met stands against the primary: 1 if
+// most failed, 2 if it is beyond doubt and not about one address of several.
+func (f finding) mailFails() int {
+	m := f.mail
+	switch least := float64(f.rules.Attempts); {
+	case m.bad < least || m.bad < 2*m.good:
+		return 0
+	case m.bad >= least+2 && (m.nowhere || m.addresses >= min(2, f.window.last.size)):
+		return 2
 	}
-	if f.senders >= f.rules.Senders {
-		kinds++
-	}
-	return kinds
+	return 1
 }
 
-// isOutage: passive evidence makes it faster, but does not suffice.
+// against weighs the passive evidence that stands against the primary.
+func (f finding) against() int {
+	weight := f.mailFails()
+	if f.senders >= f.rules.Senders {
+		weight++
+	}
+	return weight
+}
+
+// lingers reports whether still too many messages fail to call it well.
+func (f finding) lingers() bool { return f.mail.bad >= 2 && 2*f.mail.bad >= f.mail.good }
+
+// isOutage: enough bad rounds in a row. Passive evidence, or a long wait, makes
+// it faster, but does not suffice; what lets up again and again needs more of
+// them, or enough of the probes failing for long.
 func (f finding) isOutage() bool {
-	return f.status.BadRounds > 0 && f.status.BadRounds+f.against() >= f.rules.Bad
+	s := f.status
+	if s.BadRounds == 0 || f.isThin() || f.mayBeOurs() || f.passes() {
+		return false
+	}
+	weight := s.BadRounds + f.against()
+	if f.window.last.isLong() {
+		weight++
+	}
+	return weight >= f.needed() || f.isMostlyBad()
+}
+
+// needed is how many bad rounds in a row make an outage. Where trouble lets up
+// again and again some in a row are chance; once is forgiven.
+func (f finding) needed() int {
+	return min(f.rules.Bad+max(0, f.window.letUps()-1), mostNeeded*f.rules.Bad)
+}
+
+const (
+	mostNeeded = 4 // times Rules.Bad
+
+	// A share of probes that is an outage although some go well, and over how
+	// many rounds: half of them is reached by chance too often to be told apart sooner.
+	mostlyShare  = 0.75
+	mostlyRounds = 24
+
+	// lately is how long it is remembered how many addresses there are.
+	lately = 2 * time.Minute
+)
+
+func (f finding) isMostlyBad() bool {
+	share, rounds := f.window.share()
+	return rounds >= mostlyRounds && share >= mostlyShare
+}
+
+// isThin reports whether the bad rounds saw one address only of a primary that
+// has more. That is believed in the end: it may have given them up.
+func (f finding) isThin() bool {
+	last := f.window.last
+	return last.size == 1 && last.quoted.Address != "" && f.window.widest(f.now.Add(-lately)) > 1
+}
+
+// mayBeOurs reports whether nobody knows yet if our own network is broken: the
+// primary is not reached, and neither is the target outside, or it has not been
+// looked at since. That look is not waited for in vain.
+func (f finding) mayBeOurs() bool {
+	w := f.window
+	if !w.last.isUnreached() || w.control.At.IsZero() {
+		return false
+	}
+	return w.control.Class != OK || !w.control.At.After(w.badSince()) && f.status.BadRounds < 2*f.rules.Bad
+}
+
+// passes reports whether messages go through while the probes fail: at least
+// half of those of the last minute.
+func (f finding) passes() bool {
+	at := f.window.badSince()
+	if lately := f.now.Add(-passing); at.Before(lately) {
+		at = lately
+	}
+	m := f.window.mailSince(at)
+	return m.good >= 1 && m.good >= m.bad
+}
+
+// passing is how long an accepted message contradicts probes that fail.
+const passing = time.Minute
+
+// narrowRun is how many messages for one domain have to fail in a row, while
+// others go through.
+const narrowRun = 5
+
+// narrow is the domain, or the address of ours, for which alone messages fail;
+// zero if there is none.
+func (f finding) narrow() Scope {
+	at := f.now.Add(-f.rules.Span)
+	for _, l := range f.window.lanes {
+		if l.bad >= narrowRun && !l.failed.Before(at) {
+			return f.window.scope(lane.failedAt, at)
+		}
+	}
+	return Scope{}
+}
+
+// scope is what the trouble is limited to.
+func (f finding) scope(next State) Scope {
+	last := f.window.last
+	switch narrow := f.narrow(); {
+	case next == Up || next == Recovering || f.status.Network.Active():
+		return Scope{}
+	case narrow != Scope{}:
+		return narrow
+	case last.isPartial() && last.bad == 1 && f.mailFails() == 0:
+		return Scope{Host: last.quoted.Host, Address: last.quoted.Address}
+	}
+	return Scope{}
+}
+
+// good is how many good rounds in a row end trouble: more where it lets up, and
+// comes back, again and again.
+func (f finding) good() int {
+	least := f.rules.Good
+	return min(max(least<<min(f.status.Relapses, maxDoublings), least+max(0, f.window.letUps()-least)), least<<maxDoublings)
+}
+
+// answers is how many rounds in a row have to be answered to try again.
+func (f finding) answers() int { return min(1+f.status.Relapses, maxAnswers) }
+
+// The caps of what relapses make slower: a recovery is still noticed within a
+// minute, and believed within ten.
+const (
+	maxDoublings = 3
+	maxAnswers   = 5
+)
+
+// whenBlind: nothing is known of the primary, so mail is taken, and an outage
+// that was declared stays.
+func (f finding) whenBlind() (State, string) {
+	state := f.status.State
+	if state == Up {
+		state = Degraded
+	}
+	return state, "our own network is broken: neither the primary nor a target outside is reached; " + quote(f.window.last.quoted)
 }
 
 func (f finding) whenUp() (State, string) {
@@ -49,10 +196,12 @@ func (f finding) whenUp() (State, string) {
 	switch {
 	case f.isOutage():
 		return Down, f.whyBad()
-	case f.window.ended && (last.isBad() || last.isPartial() || last.disowning > 0):
+	case f.window.ended && (last.isBad() || last.disowning > 0 || f.window.unclean(2*f.rules.Bad) >= f.rules.Bad):
 		return Degraded, f.whyRound()
 	case f.against() > 0:
 		return Degraded, f.whyAgainst()
+	case f.narrow() != Scope{}:
+		return Degraded, f.whyNarrow()
 	case f.window.ended:
 		return Up, f.whyRound()
 	}
@@ -60,28 +209,36 @@ func (f finding) whenUp() (State, string) {
 }
 
 func (f finding) whenDegraded() (State, string) {
-	enough := f.status.GoodRounds >= f.rules.Good || !f.window.trouble
+	enough := f.status.GoodRounds >= f.good() || !f.window.trouble
 	switch {
 	case f.isOutage():
 		return Down, f.whyBad()
 	case f.against() > 0 && f.status.BadRounds == 0:
 		return Degraded, f.whyAgainst()
+	case f.narrow() != Scope{} && f.status.BadRounds == 0:
+		return Degraded, f.whyNarrow()
 	case !f.window.ended:
 		return Degraded, f.status.Why
-	case f.window.last.isGood() && enough:
+	case f.window.last.isGood() && enough && !f.lingers():
 		return Up, f.whyRound()
+	case f.window.last.isGood() && enough:
+		return Degraded, "probes go well, but too many of the last messages failed; " + quote(f.window.last.quoted)
 	case f.window.last.isGood():
-		return Degraded, fmt.Sprintf("there was trouble; %s since, %d are needed", rounds(f.status.GoodRounds, "good"), f.rules.Good)
+		return Degraded, fmt.Sprintf("there was trouble; %s since, %d are needed", rounds(f.status.GoodRounds, "good"), f.good())
 	}
 	return Degraded, f.whyRound()
 }
 
 func (f finding) whenDown() (State, string) {
+	answered := f.window.last.isAnswered()
 	switch {
 	case !f.window.ended:
 		return Down, f.status.Why
-	case f.window.last.isAnswered():
+	case answered && f.status.GoodRounds >= f.answers():
 		return Recovering, "it answers again; trial messages are delivered; " + quote(f.window.last.quoted)
+	case answered:
+		return Down, fmt.Sprintf("it answers again, as it did before it failed again: %d rounds in a row are needed, this was number %d; %s",
+			f.answers(), f.status.GoodRounds, quote(f.window.last.quoted))
 	}
 	return Down, f.whyRound()
 }
@@ -89,13 +246,13 @@ func (f finding) whenDown() (State, string) {
 func (f finding) whenRecovering() (State, string) {
 	s, r := f.status, f.rules
 	failed := f.window.failedTrials(s.Since)
-	rested := s.GoodRounds >= r.Quiet && len(failed) == 0
+	rested := s.GoodRounds >= max(r.Quiet, f.good()) && len(failed) == 0
 	switch {
-	case f.window.ended && f.window.last.isBad():
+	case f.window.ended && s.BadRounds >= min(1+s.Relapses, r.Bad) && !f.mayBeOurs():
 		return Down, "it failed again while recovering, on every address; " + quote(f.window.last.quoted)
 	case f.isRelapse(failed):
 		return Down, fmt.Sprintf("it failed again while recovering, in %d delivery attempts; %s", len(failed), quote(failed[len(failed)-1]))
-	case s.GoodRounds < r.Good || s.Trials < r.Trials && !rested:
+	case s.GoodRounds < f.good() || s.Trials < r.Trials && !rested:
 		return Recovering, fmt.Sprintf("%s since the outage; %d of %d trial messages accepted", rounds(s.GoodRounds, "good"), s.Trials, r.Trials)
 	case f.window.last.isGood():
 		return Up, f.whyRound()
@@ -103,9 +260,10 @@ func (f finding) whenRecovering() (State, string) {
 	return Degraded, f.whyRound()
 }
 
-// isRelapse: one bad address among several takes nobody down again.
+// isRelapse: one bad address among several takes nobody down again. Each time
+// that it is one more failures are needed: where half of them fail, two in a row are chance.
 func (f finding) isRelapse(failed []Signal) bool {
-	if len(failed) < f.rules.Relapse {
+	if len(failed) < f.rules.Relapse*min(1+f.status.Relapses, mostNeeded) {
 		return false
 	}
 	addresses := map[string]bool{}
@@ -150,17 +308,24 @@ func (f finding) whyBad() string {
 
 func (f finding) whyAgainst() string {
 	why := f.evidence() + ", although no probe round was bad"
-	if f.attempts < f.rules.Attempts {
+	if f.mailFails() == 0 || len(f.window.attempts) == 0 {
 		return why
 	}
 	return why + "; " + quote(f.window.attempts[len(f.window.attempts)-1])
 }
 
+func (f finding) whyNarrow() string {
+	return f.narrow().String() + " is in trouble: its last messages failed, others are taken"
+}
+
 // evidence is what stands against the primary besides probes.
 func (f finding) evidence() string {
 	var parts []string
-	if f.attempts >= f.rules.Attempts {
+	switch {
+	case f.mailFails() > 0 && f.mail.good == 0:
 		parts = append(parts, fmt.Sprintf("%d delivery attempts in a row failed", f.attempts))
+	case f.mailFails() > 0:
+		parts = append(parts, "most of the last delivery attempts failed")
 	}
 	if f.senders >= f.rules.Senders {
 		parts = append(parts, fmt.Sprintf("%d senders keep coming back", f.senders))

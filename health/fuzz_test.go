@@ -20,11 +20,13 @@ func FuzzNext(f *testing.F) {
 		at := start
 		for ; len(data) >= 3; data = data[3:] {
 			at = at.Add(time.Duration(int8(data[2])) * time.Second)
-			sig := Signal{At: at, Source: []Source{SourceProbe, SourceAttempt, SourceSender, ""}[data[0]>>4&3], Class: Class(data[1] % 9),
+			sig := Signal{At: at, Source: []Source{SourceProbe, SourceAttempt, SourceSender, SourceControl, SourcePassage, "", SourceProbe, SourceAttempt}[data[0]>>3&7], Class: Class(data[1] % 9),
 				Round: uint64(data[0] & 3), Last: data[0]&4 != 0, Address: string(data[0] >> 6), Took: time.Duration(data[1]>>4) * time.Second, Reply: string(data[:3])}
 			if data[1]&8 != 0 {
 				sig.Condition = allFrontEnds
 			}
+			sig.Phase = []Phase{PhaseRcpt, PhaseConnect, PhaseFinal, PhaseResolve}[data[1]>>4&3]
+			sig.Domain, sig.SourceIP = string(data[1]>>6&1), string(data[1]>>7)
 			old := w
 			w = w.Add(sig, rules.Span)
 			next := rules.Next(s, w, sig)
@@ -56,6 +58,12 @@ func checkStep(t *testing.T, was, is Status, w Window, sig Signal) {
 		t.Fatalf("a change without time or reason: %+v", is)
 	case !utf8.ValidString(is.Why) || utf8.RuneCountInString(is.Why) > 2*maxQuote:
 		t.Fatalf("not fit to be read: %q", is.Why)
+	case is.Waits(sig.At) && !is.Network.Active() && !is.Misconfigured.Active():
+		t.Fatalf("deliveries wait for nothing: %+v", is)
+	case is.Network.Active() && is.State == Up:
+		t.Fatalf("up, and nothing is known: %+v", is)
+	case len(w.sights) > maxSights || len(w.lanes) > maxLanes || len(w.rounds) > maxPast || len(w.refusals) > maxPassive:
+		t.Fatalf("the window grows: %d, %d, %d, %d", len(w.sights), len(w.lanes), len(w.rounds), len(w.refusals))
 	case len(w.open) > maxOpen || len(w.attempts) > maxPassive || len(w.senders) > maxPassive:
 		t.Fatalf("the window grows: %d, %d, %d", len(w.open), len(w.attempts), len(w.senders))
 	}

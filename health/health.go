@@ -33,6 +33,10 @@ var classNames = []string{"ok", "outage", "throttle", "misconfigured", "temporar
 
 func (c Class) String() string { return name(classNames, int(c)) }
 
+// limited reports whether the class is of trouble that may be limited to an
+// address of ours.
+func (c Class) limited() bool { return c == Throttle || c == Misconfigured }
+
 // Ourselves are the words in a Reply that say that what answers, or would, is
 // not the primary but the relay that asks.
 const Ourselves = "this relay itself"
@@ -71,8 +75,15 @@ type Source string
 const (
 	SourceProbe   Source = "probe"   // a dialogue to RCPT
 	SourceAttempt Source = "attempt" // a delivery
+	SourcePassage Source = "passage" // a sender's transaction, handed on while it waits
 	SourceSender  Source = "sender"  // a sender that keeps coming back to us, told apart by Address; the class does not matter
+	// SourceControl is a look at a target outside that has nothing to do with
+	// the primary: OK, or Outage. It tells our own network from the primary.
+	SourceControl Source = "control"
 )
+
+// passive reports whether mail was at stake.
+func (s Source) passive() bool { return s == SourceAttempt || s == SourcePassage }
 
 // Signal is one observation of the primary.
 type Signal struct {
@@ -92,6 +103,10 @@ type Signal struct {
 	Took      time.Duration `json:"took,omitempty"`
 	Round     uint64        `json:"round,omitempty"` // probes of the same round, one for each address, share the number
 	Last      bool          `json:"last,omitempty"`  // the last probe of its round
+	Low       bool          `json:"low,omitempty"`   // a single case says little about the primary
+	Row       int           `json:"row,omitempty"`   // of the reply catalogue
+	Fix       string        `json:"fix,omitempty"`   // what a person can do about it
+	Slow      time.Duration `json:"slow,omitempty"`  // it asked for no repetition before
 }
 
 // State is what we think of a primary.
@@ -119,17 +134,6 @@ func (s *State) UnmarshalText(text []byte) error {
 	return err
 }
 
-// Condition is trouble that is not an outage: throttling, or a configuration to mend.
-type Condition struct {
-	Since  time.Time `json:"since,omitzero"`
-	Last   time.Time `json:"last,omitzero"`
-	Source Source    `json:"source,omitempty"` // of the last signal
-	Reply  string    `json:"reply,omitempty"`  // of the last signal, verbatim, from a remote server
-}
-
-// Active reports whether the condition stands.
-func (c Condition) Active() bool { return !c.Since.IsZero() }
-
 // Override is an operator's decision, which wins until it ends.
 type Override struct {
 	State  State     `json:"state"` // Up or Down
@@ -142,19 +146,42 @@ type Override struct {
 type Status struct {
 	State         State     `json:"state"`
 	Since         time.Time `json:"since"`
-	Why           string    `json:"why"` // for people; may quote a remote server
+	Why           string    `json:"why"`            // for people; may quote a remote server
+	Scope         Scope     `json:"scope,omitzero"` // of the trouble, if it is not all of the primary
 	Throttled     Condition `json:"throttled,omitzero"`
 	Misconfigured Condition `json:"misconfigured,omitzero"`
+	Recipients    Condition `json:"recipients,omitzero"` // it has trouble with recipients, not with mail
+	Network       Condition `json:"network,omitzero"`    // ours is broken: nothing is known of the primary
 	Override      *Override `json:"override,omitempty"`
-	BadRounds     int       `json:"bad_rounds"`  // bad probe rounds in a row
-	GoodRounds    int       `json:"good_rounds"` // good probe rounds in a row; while Recovering, those that were answered at all
-	Trials        int       `json:"trials"`      // trial messages accepted since Recovering began
-	ProbeTaken    bool      `json:"probe_taken"` // the recipient of the probes has been taken once: it exists
+	BadRounds     int       `json:"bad_rounds"`         // bad probe rounds in a row
+	GoodRounds    int       `json:"good_rounds"`        // good probe rounds in a row; while Recovering, those that were answered at all
+	Trials        int       `json:"trials"`             // trial messages accepted since Recovering began
+	ProbeTaken    bool      `json:"probe_taken"`        // the recipient of the probes has been taken once: it exists
+	Relapses      int       `json:"relapses,omitempty"` // how often trouble came back soon after it had ended
+	Mended        time.Time `json:"mended,omitzero"`    // when trouble ended last
+}
+
+// Waits reports whether deliveries have to wait for something that more of them
+// would not mend: our own network, or a configuration that refuses whatever we
+// send. An override ends all waiting.
+func (s Status) Waits(now time.Time) bool {
+	if s.overridden(now) {
+		return false
+	}
+	return s.Network.Active() || s.Misconfigured.Stops && now.Before(s.Misconfigured.Until)
+}
+
+// Tries reports whether no more than one delivery at a time is in place: the
+// one that shows whether we are still refused.
+func (s Status) Tries(now time.Time) bool { return s.Misconfigured.Stops && !s.overridden(now) }
+
+func (s Status) overridden(now time.Time) bool {
+	return s.Override != nil && now.Before(s.Override.Until)
 }
 
 // Effective is the state that counts: the override's while there is one.
 func (s Status) Effective(now time.Time) State {
-	if s.Override != nil && now.Before(s.Override.Until) {
+	if s.overridden(now) {
 		return s.Override.State
 	}
 	return s.State

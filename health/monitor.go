@@ -61,10 +61,11 @@ type Monitor struct {
 type view struct {
 	state                    State // the effective one
 	throttled, misconfigured bool
+	network, stops           bool
 }
 
 func viewOf(s Status, now time.Time) view {
-	return view{s.Effective(now), s.Throttled.Active(), s.Misconfigured.Active()}
+	return view{s.Effective(now), s.Throttled.Active(), s.Misconfigured.Active(), s.Network.Active(), s.Misconfigured.Stops}
 }
 
 // NewMonitor makes a Monitor that begins with the initial status.
@@ -215,7 +216,8 @@ func (m *Monitor) become(next Status, now time.Time) {
 		m.transitions.add(Transition{At: now, From: m.told.state, To: is.state, Why: whyOverride(next.Override)})
 	}
 	if was.State != next.State || was.Override != next.Override ||
-		was.Throttled.Since != next.Throttled.Since || was.Misconfigured.Since != next.Misconfigured.Since {
+		was.Throttled.Since != next.Throttled.Since || was.Misconfigured.Since != next.Misconfigured.Since ||
+		was.Misconfigured.Stops != next.Misconfigured.Stops || was.Network.Since != next.Network.Since || was.Relapses != next.Relapses {
 		m.unsaved = true
 		poke(m.wake)
 	}

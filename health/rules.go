@@ -12,15 +12,21 @@ import (
 // only the probe's recipient); otherwise it says nothing about outages. A round
 // disowns if the probe's recipient is refused as unknown that was taken before.
 //
-//	Up, Degraded -> Down        Bad bad rounds in a row. If attempts or senders stand against the primary,
-//	                            each of the two counts as one of them; without a bad round never
-//	Up -> Degraded              a bad or partial round, or one that disowns; Attempts or Senders
+//	Up, Degraded -> Down        Bad bad rounds in a row, see finding.isOutage for what makes them fewer or more;
+//	                            without a bad round never
+//	Up -> Degraded              a bad round, or one that disowns; Bad partial ones of twice as many; messages fail, or Senders;
+//	                            our network is broken
 //	Degraded -> Up              the first good round, if there was never evidence of an outage;
 //	                            else Good good rounds in a row with nothing else against the primary
 //	Down -> Recovering          a round in which at least one address neither fails nor refuses us nor disowns
 //	Recovering -> Down          a bad round; Relapse
 //	Recovering -> Up            Good good rounds, and Trials (or, with too little mail, Quiet good rounds and no failed attempt);
 //	                            Degraded instead, if the last round was not good
+//
+// Each time that trouble comes back within an hour, twice as many good rounds
+// are needed, up to eight times Good, and one more that is answered to leave
+// Down, up to five; and Recovering bears one more bad round, up to Bad, and
+// more failed trials, up to four times Relapse.
 //
 // One bad reply is nothing, and time alone changes no state.
 type Rules struct {
@@ -29,7 +35,7 @@ type Rules struct {
 	Quiet  int // good rounds in a row that stand for the trials
 	Trials int // trial messages accepted
 
-	Attempts int           // failed attempts with no accepted message between
+	Attempts int           // failed messages, if they are two thirds of the last ones
 	Relapse  int           // failed trials with no accepted one between, on at least two addresses if there are two
 	Senders  int           // different senders that came back
 	Span     time.Duration // attempts and senders count for so long
@@ -52,6 +58,9 @@ func (r Rules) filled() Rules {
 		Span: cmp.Or(r.Span, d.Span), Relief: cmp.Or(r.Relief, d.Relief), Ease: cmp.Or(r.Ease, d.Ease)}
 }
 
+// settled is how long trouble has to be over before more of it counts as new.
+const settled = time.Hour
+
 // Next is the status after a signal; the window has the signal already. It is pure.
 func (r Rules) Next(s Status, w Window, sig Signal) Status {
 	r = r.filled()
@@ -60,20 +69,36 @@ func (r Rules) Next(s Status, w Window, sig Signal) Status {
 	if w.ended {
 		next = count(next, w.last)
 	}
+	if next.Network.Active() { // nothing is known of the primary
+		next.BadRounds, next.GoodRounds = 0, 0
+	}
 	if next.State == Recovering && sig.Source == SourceAttempt && sig.Class == OK {
 		next.Trials++
 	}
-	f := finding{status: next, window: w, rules: r,
-		attempts: len(w.failedAttempts(sig.At.Add(-r.Span))), senders: len(w.returningSenders(sig.At.Add(-r.Span)))}
+	f := r.find(next, w, sig.At)
 	next.State, next.Why = f.decide()
-	if next.State == Degraded && (s.State != Degraded || f.against() > 0) {
+	next.Scope = f.scope(next.State)
+	if next.State == Degraded && (s.State != Degraded || f.against() > 0 || f.narrow() != Scope{}) {
 		next.GoodRounds = 0 // the good ones in a row are counted from the end of the trouble
 	}
-	if next.State == Recovering && s.State != Recovering {
-		next.Trials = 0
+	return changed(s, next, w.trouble, sig.At)
+}
+
+// changed notes what a change of state brings with it.
+func changed(s, next Status, trouble bool, now time.Time) Status {
+	if next.State == s.State {
+		return next
 	}
-	if next.State != s.State {
-		next.Since = sig.At
+	next.Since = now
+	switch {
+	case next.State == Recovering:
+		next.Trials = 0
+	case next.State == Up && trouble:
+		next.Mended = now
+	case s.State == Up && (s.Mended.IsZero() || now.Sub(s.Mended) >= settled):
+		next.Relapses = 0
+	case s.State == Up, s.State == Recovering && next.State == Down:
+		next.Relapses++
 	}
 	return next
 }
@@ -83,12 +108,11 @@ func (r Rules) At(s Status, now time.Time) Status {
 	if s.Override != nil && !now.Before(s.Override.Until) {
 		s.Override = nil
 	}
-	ease := cmp.Or(r.Ease, DefaultRules().Ease)
-	if s.Throttled.Active() && !now.Before(s.Throttled.Last.Add(ease)) {
-		s.Throttled = Condition{}
-	}
-	if s.Misconfigured.Active() && !now.Before(s.Misconfigured.Last.Add(ease)) {
-		s.Misconfigured = Condition{}
+	r = r.filled()
+	for _, c := range []*Condition{&s.Throttled, &s.Misconfigured, &s.Recipients, &s.Network} {
+		if c.Active() && !now.Before(r.over(*c)) {
+			*c = Condition{}
+		}
 	}
 	return s
 }
@@ -104,47 +128,12 @@ func (r Rules) ends(s Status) time.Time {
 	if s.Override != nil {
 		earlier(s.Override.Until)
 	}
-	for _, c := range []Condition{s.Throttled, s.Misconfigured} {
+	for _, c := range []Condition{s.Throttled, s.Misconfigured, s.Recipients, s.Network} {
 		if c.Active() {
-			earlier(c.Last.Add(r.Ease))
+			earlier(r.over(c))
 		}
 	}
 	return next
-}
-
-// conditions: neither is an outage. What probes found, a good round ends; what
-// attempts found, an accepted message, but not at once: throttling lets some
-// messages pass, and the condition would come and go with each.
-func (r Rules) conditions(s Status, w Window, sig Signal) Status {
-	if sig.Source == SourceSender {
-		return s
-	}
-	accepted := sig.Source == SourceAttempt && sig.Class == OK
-	switch {
-	case sig.Class == Throttle:
-		s.Throttled = s.Throttled.renewed(sig)
-	case accepted && sig.At.Sub(s.Throttled.Last) >= r.Relief:
-		s.Throttled = Condition{}
-	}
-	switch {
-	case sig.Class == Misconfigured && sig.Source != SourceProbe:
-		s.Misconfigured = s.Misconfigured.renewed(sig)
-	case w.ended && w.last.refusing > 0:
-		s.Misconfigured = s.Misconfigured.renewed(w.last.refusal)
-	case w.ended && w.last.isGood() && s.Misconfigured.Source == SourceProbe,
-		accepted && s.Misconfigured.Source == SourceAttempt && sig.At.Sub(s.Misconfigured.Last) >= r.Relief:
-		s.Misconfigured = Condition{}
-	}
-	return s
-}
-
-// renewed is the condition with one more signal for it.
-func (c Condition) renewed(sig Signal) Condition {
-	if !c.Active() {
-		c.Since = sig.At
-	}
-	c.Last, c.Source, c.Reply = sig.At, sig.Source, sig.Reply
-	return c
 }
 
 // count counts the round. While Recovering, an answer is enough: trial

@@ -24,7 +24,7 @@ var letters = map[rune]Signal{
 	'o': {Class: OK, Phase: PhaseRcpt, Reply: "250 2.1.5 recipient OK"},
 	'x': {Class: Outage, Phase: PhaseRcpt, Reply: "451 4.3.2 Temporary server error. Please try again later ATTR2"},
 	's': {Class: Throttle, Phase: PhaseRcpt, Reply: "451 4.7.500 Server busy"},
-	'm': {Class: Misconfigured, Phase: PhaseRcpt, Reply: "550 5.7.51 TenantInboundAttribution"},
+	'm': {Class: Misconfigured, Phase: PhaseRcpt, Reply: "550 5.7.51 TenantInboundAttribution", Row: 114, Fix: "look at the connector", Host: "mail.example"},
 	'f': {Class: Misconfigured, Condition: "all_front_ends", Phase: PhaseTLS},
 	't': {Class: Temporary, Phase: PhaseRcpt, Reply: "450 4.2.0 greylisted"},
 	'r': {Class: Recipient, Phase: PhaseRcpt, Reply: "550 5.4.1 Recipient address rejected"},
@@ -59,10 +59,27 @@ func (p *player) play(at float64, event string) {
 		case "probe":
 			sig.Source, sig.Round, sig.Last = SourceProbe, p.rounds+1, i == len(what)-1
 		case "attempt":
+			sig.Domain = "corp.example"
 		case "one-address":
 			sig.Address = "192.0.2.1:25"
 		case "no-address":
 			sig.Address = ""
+		case "content":
+			sig.Phase = PhaseFinal
+		case "patience":
+			sig.Slow = time.Hour
+		case "low":
+			sig.Low = true
+		case "elsewhere":
+			sig.Domain, sig.Address = "elsewhere.example", "192.0.2.1:25"
+		case "silence":
+			sig.Source, sig.Round, sig.Last, sig.Took = SourceProbe, p.rounds+1, i == len(what)-1, longRound
+		case "unreached":
+			sig.Source, sig.Round, sig.Last, sig.Phase = SourceProbe, p.rounds+1, i == len(what)-1, PhaseConnect
+		case "unresolved":
+			sig.Source, sig.Address, sig.Phase = SourceProbe, "", PhaseResolve
+		case "control":
+			sig = Signal{At: sig.At, Source: SourceControl, Class: sig.Class}
 		case "one-session":
 			sig.Session = "the same"
 		case "slow":
@@ -102,29 +119,40 @@ func TestRules(t *testing.T) {
 			{60, "probe x", Degraded}, {70, "probe x", Degraded}, {80, "probe x", Down}}},
 		{"a round that says nothing between: they are counted anew", []step{up, {20, "probe x", Degraded}, {30, "probe x", Degraded}, {40, "probe t", Degraded},
 			{60, "probe x", Degraded}}},
-		{"one of two addresses fails: degraded, never down", []step{up, {20, "probe xo", Degraded}, {40, "probe xo", Degraded}, {60, "probe ox", Degraded},
-			{80, "probe xo", Degraded}}},
+		{"one of two addresses fails: degraded in the third of six rounds, never down", []step{up, {20, "probe xo", Up}, {40, "probe oo", Up}, {60, "probe xo", Up},
+			{80, "probe ox", Degraded}, {100, "probe xo", Degraded}, {120, "probe xo", Degraded}}},
 		{"the recipient of the probe is refused, who was never taken: the address may be wrong", []step{{0, "probe r", Up}, {20, "probe r", Up}}},
 		{"it disowns the recipient of the probe: degraded, never down", []step{up, {20, "probe rr", Degraded}, {40, "probe rr", Degraded}, {60, "probe rr", Degraded},
 			{80, "probe rr", Degraded}}},
 		{"one of two addresses disowns the recipient: degraded", []step{up, {20, "probe ro", Degraded}}},
 		{"after it disowned the recipient three good rounds", []step{up, {20, "probe r", Degraded}, {40, "probe o", Degraded}, {60, "probe o", Degraded}, {80, "probe o", Up}}},
 		{"down, and then it disowns the recipient: no recovery", with(down, step{50, "probe r", Down}, step{60, "probe or", Recovering})},
-		{"after partial trouble three good rounds", []step{up, {20, "probe xo", Degraded}, {40, "probe oo", Degraded}, {60, "probe oo", Degraded}, {80, "probe oo", Up}}},
-		{"partial trouble between: good rounds are counted anew", []step{up, {20, "probe xo", Degraded}, {40, "probe oo", Degraded}, {60, "probe oo", Degraded},
+		{"after partial trouble three good rounds", []step{up, {20, "probe xx", Degraded}, {30, "probe xo", Degraded}, {40, "probe oo", Degraded}, {60, "probe oo", Degraded}, {80, "probe oo", Up}}},
+		{"partial trouble between: good rounds are counted anew", []step{up, {20, "probe xx", Degraded}, {30, "probe xo", Degraded}, {40, "probe oo", Degraded}, {60, "probe oo", Degraded},
 			{80, "probe xo", Degraded}, {100, "probe oo", Degraded}}},
 		{"two of two addresses fail: a bad round", []step{up, {20, "probe xx", Degraded}, {30, "probe xx", Degraded}, {40, "probe xx", Down}}},
 
 		{"one failed attempt is nothing", []step{up, {5, "attempt x", Up}}},
-		{"an accepted message between: nothing", []step{up, {5, "attempt xxoxx", Up}}},
+		{"accepted messages between: nothing", []step{up, {5, "attempt xooxxo", Up}}},
+		{"two of three failed: degraded", []step{up, {5, "attempt xxoxx", Degraded}}},
+		{"many failures at one address at once are one: a host restarts", []step{up, {5, "one-address xxxxxx", Up}, {9, "one-address xxxxxx", Up}}},
+		{"failures of the content count half", []step{up, {5, "content xxxxx", Up}, {6, "content xxxxxx", Degraded}}},
+		{"what is met at all times counts half", []step{up, {5, "low xxxxx", Up}, {6, "low xxxxxx", Degraded}}},
 		{"three failed attempts in a row: degraded", []step{up, {5, "attempt xxx", Degraded}}},
 		{"failed attempts long ago do not count", []step{up, {5, "attempt xx", Up}, {606, "attempt x", Up}}},
 		{"signals of one session are one failed attempt", []step{up, {5, "one-session xxxx", Up}}},
 		{"attempts alone never bring down", []step{up, {5, "attempt xxxxxxxxxx", Degraded}, {10, "probe o", Degraded}, {15, "attempt xxxxxxxxxx", Degraded}}},
 		{"failed attempts and two bad rounds: down", []step{up, {5, "attempt xxx", Degraded}, {20, "probe x", Degraded}, {30, "probe x", Down}}},
 		{"two bad rounds and failed attempts: down", []step{up, {20, "probe x", Degraded}, {30, "probe x", Degraded}, {35, "attempt xxx", Down}}},
-		{"after failed attempts three good rounds, counted from the first accepted message", []step{up, {5, "attempt xxx", Degraded}, {20, "probe o", Degraded},
-			{40, "probe o", Degraded}, {45, "attempt o", Degraded}, {60, "probe o", Degraded}, {80, "probe o", Degraded}, {100, "probe o", Up}}},
+		{"after failed attempts three good rounds, counted from when most messages are accepted", []step{up, {5, "attempt xxx", Degraded}, {20, "probe o", Degraded},
+			{40, "probe o", Degraded}, {45, "attempt oooooo", Degraded}, {60, "probe o", Degraded}, {80, "probe o", Degraded}, {100, "probe o", Up}}},
+		{"as long as a third of the messages fails it is not well", []step{up, {5, "attempt xxx", Degraded}, {45, "attempt oo", Degraded}, {60, "probe o", Degraded},
+			{80, "probe o", Degraded}, {100, "probe o", Degraded}, {120, "probe o", Degraded}, {125, "attempt oooo", Degraded}, {140, "probe o", Up}}},
+		{"failed messages beyond doubt and one bad round: down", []step{up, {5, "attempt xxxxx", Degraded}, {20, "probe x", Down}}},
+		{"at one of two addresses they are not beyond doubt", []step{up, {0, "one-address x", Up}, {5, "one-address x", Up}, {10, "one-address x", Degraded},
+			{15, "one-address x", Degraded}, {20, "one-address x", Degraded}, {25, "one-address x", Degraded}, {26, "probe xx", Degraded}, {36, "probe xx", Down}}},
+		{"while messages go through bad rounds are no outage", []step{up, {20, "probe x", Degraded}, {30, "probe x", Degraded}, {35, "attempt ooo", Degraded},
+			{40, "probe x", Degraded}, {50, "probe x", Degraded}, {51, "attempt xx", Degraded}, {80, "probe x", Degraded}, {96, "probe x", Down}}},
 		{"failed attempts are forgotten in the end", []step{up, {5, "attempt xxx", Degraded}, {600, "probe o", Degraded}, {620, "probe o", Degraded},
 			{640, "probe o", Degraded}, {660, "probe o", Up}}},
 
@@ -144,7 +172,7 @@ func TestRules(t *testing.T) {
 		{"no TLS at one of two addresses is no outage", []step{up, {20, "probe fo", Up}, {40, "probe fo", Up}, {60, "probe fo", Up}}},
 		{"no TLS at any address is one", []step{up, {20, "probe ff", Degraded}, {30, "probe ff", Degraded}, {40, "probe ff", Down}}},
 		{"no TLS or an outage at each address is one", []step{up, {20, "probe fx", Degraded}, {30, "probe xf", Degraded}, {40, "probe fx", Down}}},
-		{"another refusal among them: partial trouble", []step{up, {20, "probe xm", Degraded}, {30, "probe xm", Degraded}, {40, "probe xm", Degraded}}},
+		{"another refusal among them: partial trouble", []step{up, {20, "probe xm", Up}, {25, "probe xm", Up}, {30, "probe xm", Degraded}, {40, "probe xm", Degraded}}},
 		{"after no TLS one good round is not enough", []step{{0, "probe f", Degraded}, {20, "probe o", Degraded}}},
 		{"no TLS in attempts is no outage", []step{up, {5, "attempt ffff", Up}}},
 		{"temporary refusals are no outage", []step{up, {20, "probe t", Up}, {21, "attempt tttt", Up}}},
@@ -181,13 +209,46 @@ func TestRules(t *testing.T) {
 		{"two failed trials that found no address: down", with(down, step{50, "probe oo", Recovering}, step{51, "no-address xx", Down})},
 		{"two failed trials at the only address: down", with(recovering, step{51, "one-address xx", Down})},
 		{"recovered but for one address: degraded", with(recovering, step{70, "probe xo", Recovering}, step{75, "attempt oooooooooooooooooooo", Recovering},
-			step{90, "probe xo", Degraded}, step{110, "probe oo", Degraded}, step{130, "probe oo", Degraded}, step{150, "probe oo", Up})},
+			step{90, "probe xo", Degraded}, step{110, "probe oo", Degraded}, step{130, "probe oo", Degraded}, step{150, "probe oo", Degraded}, step{170, "probe oo", Up})},
 		{"recovered, but the probe is not accepted: degraded", with(down, step{50, "probe t", Recovering}, step{70, "probe t", Recovering}, step{90, "probe t", Recovering}, step{110, "probe t", Recovering},
 			step{130, "probe t", Recovering}, step{150, "probe t", Degraded})},
 		{"a refusal for our configuration counts neither way while recovering", with(recovering, step{70, "probe m", Recovering}, step{90, "probe o", Recovering},
 			step{91, "attempt oooooooooooooooooooo", Recovering}, step{110, "probe o", Up})},
-		{"trials are counted from each recovery", with(recovering, step{51, "attempt oooooooooooooooooooo", Recovering}, step{70, "probe x", Down}, step{80, "probe o", Recovering},
-			step{100, "probe o", Recovering}, step{120, "probe o", Recovering}, step{121, "attempt oooooooooooooooooooo", Up})},
+		{"trials are counted from each recovery", with(recovering, step{51, "attempt oooooooooooooooooooo", Recovering}, step{70, "probe x", Down}, step{80, "probe o", Down}, step{90, "probe o", Recovering},
+			step{110, "probe o", Recovering}, step{130, "probe o", Recovering}, step{150, "probe o", Recovering}, step{151, "attempt oooooooooooooooooooo", Recovering},
+			step{170, "probe o", Up})},
+		{"trouble that comes back within an hour ends later each time", []step{up, {20, "probe x", Degraded}, {40, "probe o", Degraded}, {60, "probe o", Degraded}, {80, "probe o", Up},
+			{3660, "probe x", Degraded}, {3670, "probe o", Degraded}, {3690, "probe o", Degraded}, {3710, "probe o", Degraded}, {3730, "probe o", Degraded},
+			{3750, "probe o", Degraded}, {3770, "probe o", Up}}},
+		{"but not after an hour", []step{up, {20, "probe x", Degraded}, {40, "probe o", Degraded}, {60, "probe o", Degraded}, {80, "probe o", Up},
+			{3680, "probe x", Degraded}, {3690, "probe o", Degraded}, {3710, "probe o", Degraded}, {3730, "probe o", Up}}},
+
+		{"two rounds that took long and it is down", []step{up, {30, "silence xx", Degraded}, {45, "silence xx", Down}}},
+		{"one of two is silent: no", []step{up, {30, "silence xo", Up}, {45, "silence xo", Up}, {60, "silence xo", Degraded}, {75, "silence xo", Degraded}}},
+		{"and while recovering it may fail once more, after a relapse", with(recovering, step{70, "probe x", Down}, step{80, "probe o", Down}, step{90, "probe o", Recovering},
+			step{110, "probe x", Recovering}, step{120, "probe x", Down}, step{130, "probe o", Down}, step{140, "probe o", Down}, step{150, "probe o", Recovering},
+			step{151, "attempt xxxxx", Recovering}, step{152, "attempt x", Down})},
+		{"where trouble lets up again and again, three in a row are chance", []step{up, {20, "probe x", Degraded}, {30, "probe o", Degraded}, {50, "probe x", Degraded},
+			{60, "probe o", Degraded}, {80, "probe x", Degraded}, {90, "probe x", Degraded}, {100, "probe x", Degraded}, {110, "probe x", Down}}},
+		{"one address of two that is looked at is not all", []step{{0, "probe oo", Up}, {20, "probe xx", Degraded}, {30, "probe x", Degraded}, {40, "probe x", Degraded},
+			{50, "probe x", Degraded}, {60, "probe x", Degraded}}},
+		{"but none at all is", []step{{0, "probe oo", Up}, {20, "unresolved x", Degraded}, {30, "unresolved x", Degraded}, {40, "unresolved x", Down}}},
+		{"in the end it has one only", []step{{0, "probe oo", Up}, {20, "probe x", Degraded}, {60, "probe x", Degraded}, {100, "probe x", Degraded}, {121, "probe x", Down}}},
+
+		{"neither it nor a target outside is reached: our network", []step{up, {20, "unreached xx", Degraded}, {22, "control xx", Degraded}, {30, "unreached xx", Degraded},
+			{40, "unreached xx", Degraded}, {50, "unreached xx", Degraded}, {60, "unreached xx", Degraded}, {70, "unreached xx", Degraded}, {72, "control o", Degraded},
+			{80, "unreached xx", Degraded}, {92, "control o", Degraded}, {93, "unreached xx", Degraded}, {103, "unreached xx", Degraded}, {113, "unreached xx", Down}}},
+		{"without a look since, an outage waits for it, but not for ever", []step{up, {1, "control o", Up}, {20, "unreached xx", Degraded}, {30, "unreached xx", Degraded},
+			{40, "unreached xx", Degraded}, {41, "control o", Down}}},
+		{"no look comes", []step{up, {1, "control o", Up}, {20, "unreached xx", Degraded}, {30, "unreached xx", Degraded}, {40, "unreached xx", Degraded},
+			{50, "unreached xx", Degraded}, {60, "unreached xx", Degraded}, {70, "unreached xx", Down}}},
+		{"a primary that answers shows that our network works", []step{up, {1, "control xx", Up}, {20, "probe xx", Degraded}, {30, "probe xx", Degraded}, {40, "probe xx", Down}}},
+		{"an outage stays if our network breaks as well", with(down, step{50, "control xxxx", Down}, step{60, "unreached xx", Down}, step{70, "probe o", Recovering})},
+		{"a recovery waits for it", with(recovering, step{51, "control xx", Recovering}, step{70, "unreached xx", Recovering}, step{80, "control oo", Recovering}, step{90, "probe x", Down})},
+
+		{"the messages for one domain fail: degraded", []step{up, {5, "attempt oo", Up}, {6, "elsewhere xxxx", Up}, {7, "attempt oooo", Up}, {8, "elsewhere x", Degraded},
+			{9, "attempt oooooooo", Degraded}, {20, "probe o", Degraded}, {21, "elsewhere o", Degraded}, {40, "probe o", Degraded}, {60, "probe o", Degraded},
+			{80, "probe o", Up}}},
 	} {
 		p := &player{t: t, rules: DefaultRules()}
 		for _, s := range test.steps {
@@ -236,6 +297,11 @@ func TestWhy(t *testing.T) {
 		{"probe o, probe x", "1 bad probe round in a row, no address takes mail" + attr2},
 		{"probe o, probe xxx, probe xxx, probe xxx", "3 bad probe rounds in a row, no address takes mail" + attr2},
 		{"probe o, probe xo", "1 of 2 addresses fails" + attr2},
+		{"probe o, attempt xxx, attempt o", "most of the last delivery attempts failed, although no probe round was bad"},
+		{"probe o, attempt oo, elsewhere xxxxx, attempt oooooo", "only the domain elsewhere.example is in trouble: its last messages failed, others are taken"},
+		{"probe o, probe x, attempt xx, probe o, probe o, probe o", "probes go well, but too many of the last messages failed; last reply: 250 2.1.5 recipient OK"},
+		{"probe o, control xx, unreached xx", "our own network is broken: neither the primary nor a target outside is reached" + attr2},
+		{"probe x, probe x, probe x, probe o, probe x, probe o", "it answers again, as it did before it failed again: 2 rounds in a row are needed, this was number 1; last reply: 250 2.1.5 recipient OK"},
 		{"probe o, probe xox", "2 of 3 addresses fail" + attr2},
 		{"probe o, attempt xxx", "3 delivery attempts in a row failed, although no probe round was bad" + attr2},
 		{"probe o, attempt xxx, probe o", "3 delivery attempts in a row failed, although no probe round was bad" + attr2},
@@ -278,61 +344,6 @@ func TestQuote(t *testing.T) {
 		if got := quote(test.sig); got != test.want {
 			t.Errorf("%s: %q, want %q", test.rule, got, test.want)
 		}
-	}
-}
-
-func TestConditions(t *testing.T) {
-	const throttled, misconfigured = 1, 2
-	type step struct {
-		at    float64
-		event string
-		want  int
-	}
-	for _, test := range []struct {
-		rule  string
-		steps []step
-	}{
-		{"throttling is a condition", []step{{0, "attempt s", throttled}}},
-		{"a probe can find it", []step{{0, "probe s", throttled}}},
-		{"some accepted messages are part of it", []step{{0, "attempt so", throttled}, {59, "attempt o", throttled}}},
-		{"an accepted message after a minute ends it", []step{{0, "attempt s", throttled}, {60, "attempt o", 0}}},
-		{"the minute is counted from the last signal", []step{{0, "attempt s", throttled}, {30, "attempt s", throttled}, {60, "attempt o", throttled}, {90, "attempt o", 0}}},
-		{"ten quiet minutes end it", []step{{0, "attempt s", throttled}, {599, "probe o", throttled}, {600, "probe o", 0}}},
-		{"our configuration is a condition", []step{{0, "attempt m", misconfigured}}},
-		{"what an attempt found, a probe does not end", []step{{0, "attempt m", misconfigured}, {100, "probe o", misconfigured}, {101, "attempt o", 0}}},
-		{"an accepted message does not end it at once", []step{{0, "attempt mo", misconfigured}, {60, "attempt o", 0}}},
-		{"what a probe found, a good round ends", []step{{0, "probe m", misconfigured}, {100, "attempt o", misconfigured}, {120, "probe oo", 0}}},
-		{"one address that refuses us is enough", []step{{0, "probe mo", misconfigured}, {20, "probe om", misconfigured}, {40, "probe oo", 0}}},
-		{"ten quiet minutes end it as well", []step{{0, "attempt m", misconfigured}, {600, "probe o", 0}}},
-		{"no TLS at any address is named, too", []step{{0, "probe ff", misconfigured}}},
-		{"both may stand", []step{{0, "attempt ms", throttled | misconfigured}}},
-		{"the rest is none", []step{{0, "attempt oxtrp", 0}, {1, "probe oxtrp", 0}, {2, "sender abc", 0}}},
-	} {
-		p := &player{t: t, rules: DefaultRules()}
-		for _, s := range test.steps {
-			p.play(s.at, s.event)
-			got := 0
-			if p.status.Throttled.Active() {
-				got |= throttled
-			}
-			if p.status.Misconfigured.Active() {
-				got |= misconfigured
-			}
-			if got != s.want {
-				t.Errorf("%s: after %q at %v s: %b, want %b", test.rule, s.event, s.at, got, s.want)
-				break
-			}
-		}
-	}
-}
-
-func TestConditionTellsWhatItIs(t *testing.T) {
-	p := &player{t: t, rules: DefaultRules()}
-	p.play(0, "attempt m")
-	p.play(20, "probe mo")
-	want := Condition{Since: start, Last: start.Add(20 * time.Second), Source: SourceProbe, Reply: letters['m'].Reply}
-	if p.status.Misconfigured != want {
-		t.Errorf("got %+v, want %+v", p.status.Misconfigured, want)
 	}
 }
 

@@ -12,7 +12,7 @@ const allFrontEnds = "all_front_ends"
 // What a Window holds at most: of one kind of evidence, no flood pushes out another.
 const (
 	maxOpen    = 64 // probes of rounds that have not ended
-	maxPassive = 32 // failed attempts; returning senders
+	maxPassive = 32 // failed attempts; refused messages; returning senders
 )
 
 // Window holds the recent signals, as far as they may still count. The zero
@@ -21,25 +21,56 @@ type Window struct {
 	open     []Signal // probes of rounds that have not ended
 	attempts []Signal // outages of attempts since the last accepted message
 	senders  []Signal
-	last     round // the last round that ended
-	ended    bool  // the signal added last ended it
-	trouble  bool  // there has been evidence of an outage
-	taken    bool  // the recipient of the probes has been taken once
+	refusals []Signal // of messages, for now and for their own sake
+	sights   []sight
+	lanes    []lane
+	rounds   []past
+	control  Signal // the last look at the target outside; its time is zero if there was none
+	looks    int    // in a row that found the same there
+	last     round  // the last round that ended
+	ended    bool   // the signal added last ended it
+	trouble  bool   // there has been evidence of an outage
+	taken    bool   // the recipient of the probes has been taken once
 }
 
 // Add adds a signal and drops passive evidence that is older than span.
 func (w Window) Add(sig Signal, span time.Duration) Window {
 	w.ended = false
-	w.trouble = w.trouble || sig.Class == Outage || sig.Source == SourceSender
-	switch {
-	case sig.Source == SourceProbe:
-		return w.addProbe(sig, span)
-	case sig.Source == SourceSender:
+	switch sig.Source {
+	case SourceControl:
+		if w.control.Class != sig.Class {
+			w.looks = 0
+		}
+		w.control, w.looks = sig, w.looks+1
+		return w
+	case SourceSender:
+		w.trouble = true
 		w.senders = appended(w.senders, sig, span, maxPassive)
-	case sig.Class == Outage:
-		w.attempts = appended(w.attempts, sig, span, maxPassive)
-	case sig.Class == OK:
+		return w
+	}
+	w.trouble = w.trouble || sig.Class == Outage
+	if sig.Class == OK || sig.Class.limited() || sig.Source != SourceProbe {
+		w.lanes = travelled(w.lanes, sig)
+	}
+	if sig.Source == SourceProbe {
+		return w.addProbe(sig, span)
+	}
+	return w.addMail(sig, span)
+}
+
+// addMail takes what a message met into account; of one session only the first failure.
+func (w Window) addMail(sig Signal, span time.Duration) Window {
+	switch sig.Class {
+	case OK:
 		w.attempts = nil
+		w.sights = seen(w.sights, sig, span)
+	case Outage:
+		if sig.Session == "" || !slices.ContainsFunc(w.attempts, func(f Signal) bool { return f.Session == sig.Session }) {
+			w.sights = seen(w.sights, sig, span)
+		}
+		w.attempts = appended(w.attempts, sig, span, maxPassive)
+	case Temporary:
+		w.refusals = appended(w.refusals, sig, span, maxPassive)
 	}
 	return w
 }
@@ -68,6 +99,7 @@ func (w Window) addProbe(sig Signal, span time.Duration) Window {
 
 func (w Window) end(probes []Signal) Window {
 	w.last, w.ended = judge(probes, w.taken), true
+	w.rounds = remember(w.rounds, w.last.past(probes))
 	w.trouble = w.trouble || w.last.bad+w.last.disowning > 0
 	return w
 }
@@ -139,9 +171,10 @@ func (w Window) returningSenders(at time.Time) []Signal {
 //	Throttle, Temporary, Policy   answered, but neither good nor bad
 type round struct {
 	size, good, bad, refusing int
-	disowning                 int
-	quoted                    Signal // one of the worst kind that there is
-	refusal                   Signal // one that refuses, if any
+	disowning, unreached      int
+	longest                   time.Duration // that a dialogue took
+	quoted                    Signal        // one of the worst kind that there is
+	refusal                   Signal        // one that refuses, if any
 }
 
 func judge(probes []Signal, taken bool) round {
@@ -159,6 +192,10 @@ func judge(probes []Signal, taken bool) round {
 		if s.Class == Outage || everywhere {
 			r.bad++
 		}
+		if s.Class == Outage && (s.Phase == PhaseResolve || s.Phase == PhaseConnect) {
+			r.unreached++
+		}
+		r.longest = max(r.longest, s.Took)
 		if s.Class == Misconfigured {
 			r.refusing++
 			r.refusal = s
@@ -194,3 +231,27 @@ func (r round) isGood() bool    { return r.good > 0 && r.bad+r.disowning == 0 }
 // isAnswered reports whether at least one address neither fails nor refuses us
 // nor disowns its recipient.
 func (r round) isAnswered() bool { return r.size > r.bad+r.refusing+r.disowning }
+
+// isUnreached reports whether nothing at all answered: the primary, or our network.
+func (r round) isUnreached() bool { return r.size > 0 && r.unreached == r.size }
+
+// isLong reports whether a bad round let us wait in vain for long.
+func (r round) isLong() bool { return r.isBad() && r.longest >= longRound }
+
+// longRound is as long as the time between two bad rounds: waiting in vain for
+// so long says as much as two of quick refusals.
+const longRound = 10 * time.Second
+
+// past is what is remembered of the round.
+func (r round) past(probes []Signal) past {
+	p := past{began: probes[0].At, size: r.size, bad: r.bad}
+	for _, s := range probes {
+		if began := s.At.Add(-s.Took); began.Before(p.began) {
+			p.began = began
+		}
+		if s.At.After(p.ended) {
+			p.ended = s.At
+		}
+	}
+	return p
+}

@@ -1,6 +1,8 @@
 package health
 
 import (
+	"slices"
+	"strconv"
 	"testing"
 	"time"
 )
@@ -15,6 +17,20 @@ func TestWindowIsBounded(t *testing.T) {
 	}
 	if len(w.open) != maxOpen || len(w.attempts) != maxPassive || len(w.senders) != maxPassive {
 		t.Errorf("%d, %d, %d", len(w.open), len(w.attempts), len(w.senders))
+	}
+	for i := range 1000 {
+		at := start.Add(time.Duration(i) * time.Millisecond)
+		sig := Signal{At: at, Source: SourceAttempt, Class: Temporary, Domain: strconv.Itoa(i), Address: strconv.Itoa(i)}
+		w = w.Add(sig, time.Hour)
+		sig.Class = OK
+		w = w.Add(sig, time.Hour)
+		w = w.Add(Signal{At: at, Source: SourceProbe}, time.Hour)
+	}
+	if len(w.refusals) != maxPassive || len(w.lanes) != maxLanes || len(w.sights) != maxSights || len(w.rounds) != maxPast {
+		t.Errorf("%d, %d, %d, %d", len(w.refusals), len(w.lanes), len(w.sights), len(w.rounds))
+	}
+	if !slices.ContainsFunc(w.lanes, func(l lane) bool { return l.domain == "" }) {
+		t.Errorf("a lane that is used was dropped: %+v", w.lanes)
 	}
 	if newest := w.open[len(w.open)-1].Round; newest != 1000 {
 		t.Errorf("the newest is %d", newest)

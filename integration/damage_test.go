@@ -19,6 +19,7 @@ import (
 
 // damageConfig is a relay in front of one host without TLS.
 const damageConfig = `hostname: mx2.corp.example
+dns: {servers: ["127.0.0.9:1"]}
 data: %q
 socket: %q
 http:

@@ -19,6 +19,7 @@ const (
 
 // idleConfig is a relay behind a healthy primary, which it looks at once a minute.
 const idleConfig = `hostname: mx2.corp.example
+dns: {servers: ["127.0.0.9:1"]}
 data: %q
 socket: %q
 http:

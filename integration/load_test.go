@@ -90,6 +90,11 @@ func (s *sender) say(step step) error {
 	return nil
 }
 
+// refusedError is a reply that is no good one.
+type refusedError string
+
+func (e refusedError) Error() string { return fmt.Sprintf("the server says %q", string(e)) }
+
 // reply reads a reply, which must be a good one.
 func (s *sender) reply() error {
 	for {
@@ -98,7 +103,7 @@ func (s *sender) reply() error {
 		case err != nil:
 			return err
 		case len(line) < 4 || line[0] != '2' && line[0] != '3':
-			return fmt.Errorf("the server says %q", line)
+			return refusedError(line)
 		case line[3] != '-':
 			return nil
 		}

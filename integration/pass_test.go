@@ -33,9 +33,17 @@ type front struct {
 
 func newFront(t testing.TB, begin func(testing.TB, string, string) *daemon) *front {
 	t.Helper()
-	f := &front{t: t, folder: t.TempDir(), address: unused(t)}
+	folder := t.TempDir()
+	return newFrontOf(t, begin, folder, primary.Options{Folder: filepath.Join(folder, "primary")})
+}
+
+// newFrontOf is newFront with a primary as the options say.
+func newFrontOf(t testing.TB, begin func(testing.TB, string, string) *daemon, folder string, o primary.Options) *front {
+	t.Helper()
+	f := &front{t: t, folder: folder, address: unused(t)}
+	o.Addresses, o.Domains = []string{"127.0.0.2:0"}, []string{"corp.example"}
 	var err error
-	if f.exo, err = primary.Start(t.Context(), primary.Options{Addresses: []string{"127.0.0.2:0"}, Domains: []string{"corp.example"}, Folder: filepath.Join(f.folder, "primary")}); err != nil {
+	if f.exo, err = primary.Start(t.Context(), o); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { f.exo.Close() })
@@ -176,7 +184,7 @@ func TestFront(t *testing.T) {
 	checkTraces(t, f)
 }
 
-// checkTraces looks whether what arrived is what was sent, behind one field of ours.
+// checkTraces looks whether what arrived is what was sent, behind our fields.
 func checkTraces(t *testing.T, f *front) {
 	t.Helper()
 	all, err := primary.ReadRecord(filepath.Join(f.folder, "primary"))
@@ -191,7 +199,7 @@ func checkTraces(t *testing.T, f *front) {
 		}
 		sent := strings.TrimSuffix(letterOf(n), ".\r\n")
 		trace, whole := bytes.CutSuffix(d.Content, []byte(sent))
-		if !whole || bytes.Count(trace, []byte("Received: ")) != 1 || !bytes.HasPrefix(trace, []byte("Received: ")) || relayID(d.Content) == "" {
+		if !whole || bytes.Count(trace, []byte("Received: ")) != 1 || relayID(d.Content) == "" {
 			t.Errorf("message %d arrived as %q", n, d.Content)
 		}
 	}

@@ -52,6 +52,16 @@ func privateMemory(t testing.TB, pid int) int64 {
 	return statusLine(t, fmt.Sprintf("/proc/%d/status", pid), "RssAnon") << 10
 }
 
+// descriptors is how many a process has open.
+func descriptors(t testing.TB, pid int) int {
+	t.Helper()
+	all, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(all)
+}
+
 // switches is how often threads of a process have waited for something.
 func switches(t testing.TB, pid int) (all int64) {
 	t.Helper()

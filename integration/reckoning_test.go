@@ -63,12 +63,13 @@ func (r *reckoning) fault(format string, args ...any) {
 	r.faults = append(r.faults, fmt.Sprintf(format, args...))
 }
 
-// traceID finds our id in the Received field that we wrote.
-var traceID = regexp.MustCompile(`^Received: from [^\r\n]+\r\n\tby [^\r\n]+ id ([0-9a-z]{12})[;\r]`)
+// traceID finds our id in the fields that we wrote: what we know of the author
+// if we have looked, and Received.
+var traceID = regexp.MustCompile(`^(?:Authentication-Results: [^\r\n]+\r\n(?:\t[^\r\n]*\r\n)+)?Received: from [^\r\n]+\r\n\tby [^\r\n]+ id ([0-9a-z]{12})[;\r]`)
 
 // relayID is the relay's id of what arrived; "" if there is none.
 func relayID(content []byte) string {
-	found := traceID.FindSubmatch(content[:min(len(content), 1024)])
+	found := traceID.FindSubmatch(content[:min(len(content), 4096)])
 	if found == nil {
 		return ""
 	}

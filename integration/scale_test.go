@@ -44,6 +44,7 @@ func scale() (messages int, soak bool) {
 
 // scaleConfig is a relay in front of one host without TLS.
 const scaleConfig = `hostname: mx2.corp.example
+dns: {servers: ["127.0.0.9:1"]}
 data: %q
 socket: %q
 http:

@@ -13,6 +13,7 @@ type Verdicts struct {
 	DKIM      []Signature `json:"dkim,omitempty"`      // in the order of the fields
 	Unchecked int         `json:"unchecked,omitempty"` // further signatures, which nobody looked at
 	DMARC     DMARC       `json:"dmarc,omitzero"`
+	ARC       ARC         `json:"arc,omitzero"`
 	// ReversePath says that the reverse-path is authenticated: SPF passed for it,
 	// or a signature of its organisation did. Who is not must not be written to.
 	ReversePath bool          `json:"reverse_path,omitempty"`
@@ -49,6 +50,15 @@ type DMARC struct {
 	Percent     int    `json:"percent,omitempty"`     // pct, if it is not 100; -1 is 0
 	Disposition string `json:"disposition,omitempty"` // what the policy asks for this message: none, quarantine or reject
 	Reason      string `json:"reason,omitempty"`
+}
+
+// ARC is a result of RFC 8617: what relays before us say, and whether it holds.
+type ARC struct {
+	Result     string   `json:"result,omitempty"`
+	OldestPass int      `json:"oldest_pass,omitempty"` // the set since which nothing was changed; 0: as the first one saw it
+	Sealers    []string `json:"sealers,omitempty"`     // domains, as they wrote them, the oldest first
+	Reason     string   `json:"reason,omitempty"`
+	Sealed     bool     `json:"sealed,omitempty"` // we have put a set in front
 }
 
 // IsZero reports whether nobody looked.

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/mxkeep/mxkeep/configs"
 	"github.com/mxkeep/mxkeep/queue"
 )
 
@@ -23,10 +24,17 @@ func (r *Relay) former() []string {
 	for _, u := range r.config.Upstreams {
 		now = append(now, u.Name)
 	}
+	if r.internet != nil {
+		now = append(now, configs.ViaInternet)
+	}
 	for _, name := range before {
 		if !slices.Contains(now, name) && r.keeps(name) {
 			gone = append(gone, name)
-			r.log.Error("queue.stranded", "upstream", name, "advice", "name the upstream in the configuration again")
+			advice := "name the upstream in the configuration again"
+			if name == configs.ViaInternet {
+				advice = "write dsn: {via: internet} again, or delete what waits"
+			}
+			r.log.Error("queue.stranded", "upstream", name, "advice", advice)
 		}
 	}
 	if now = append(now, gone...); !slices.Equal(now, before) {

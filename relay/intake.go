@@ -21,6 +21,7 @@ type intake struct {
 // openIntake makes the SMTP server.
 func (r *Relay) openIntake() error {
 	o := inboundOptions(r.config, r.log)
+	o.Limits.Sessions = r.places(o.Limits.Sessions)
 	secured, certificate, err := r.certificate()
 	if err != nil {
 		return err
@@ -31,9 +32,15 @@ func (r *Relay) openIntake() error {
 	if o.Authentication.Verifier, err = verifier(r.config, r.resolver, r.log); err != nil {
 		return err
 	}
+	if o.Authentication.Sealer, err = sealer(r.config); err != nil {
+		return err
+	}
 	o.Primaries = map[string]*outbound.Upstream{}
 	for _, p := range r.primaries {
 		o.Primaries[p.name] = p.upstream
+	}
+	if o.Filters, err = filters(r.config.Inbound.Filters, r.log); err != nil {
+		return err
 	}
 	server, err := inbound.New(o)
 	if err != nil {
@@ -90,7 +97,7 @@ func (i *intake) shown() admin.Inbound {
 		Stats: func() admin.InboundStats {
 			s := i.Stats()
 			return admin.InboundStats{Sessions: s.Sessions, Accepted: s.Accepted, Passed: s.Passed, Unnoted: s.Unnoted, Refused: s.Refused,
-				ListsFailed: s.ListsFailed, Refusing: s.Refusing, Full: s.Full, Paused: admin.Pause(s.Paused), Certificate: i.certificate()}
+				ListsFailed: s.ListsFailed, Refusing: s.Refusing, Full: s.Full, Paused: admin.Pause(s.Paused), Certificate: i.certificate(), Filters: shownFilters(s.Filters)}
 		},
 		Pause: func(pause admin.Pause) error {
 			if err := i.pauses.save(pause); err != nil {

@@ -232,15 +232,6 @@ func wantAccount(t *testing.T, c configs.Config, want admin.Account) {
 	}
 }
 
-func TestNoWayOut(t *testing.T) {
-	t.Parallel()
-	c, _, _, _ := notifying(t)
-	c.DSN.Via = configs.ViaInternet
-	if _, err := Open(Options{Config: c}); err == nil || !strings.Contains(err.Error(), "dsn.via") {
-		t.Errorf("notifications would wait for ever: %v", err)
-	}
-}
-
 func TestPassed(t *testing.T) {
 	now := time.Date(2026, 3, 12, 12, 0, 0, 0, time.UTC)
 	long := now.Add(-24 * time.Hour)

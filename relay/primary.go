@@ -42,6 +42,7 @@ type remembered struct {
 // newPrimary makes the parts of one upstream. What was thought of it before the
 // last stop still holds until it has been probed.
 func (r *Relay) newPrimary(c configs.Upstream) (*primary, error) {
+	c.Hosts = r.config.HostsOf(c)
 	p := &primary{name: c.Name, domains: r.config.DomainsOf(c.Name), config: c, recipient: r.config.ProbeRecipient(c), log: r.log,
 		pauses: pauses{file: r.state, key: "deliveries to " + c.Name}}
 	p.promise = newPromise(r.state, c.Name, r.log)
@@ -49,7 +50,7 @@ func (r *Relay) newPrimary(c configs.Upstream) (*primary, error) {
 	if err != nil {
 		return nil, err
 	}
-	options.Ourselves, options.Offers = r.ourselves, p.promise.note
+	options.Ourselves, options.Offers, options.Keep = r.ourselves, p.promise.note, r.state
 	options.Hear = func(h outbound.Heard) { r.heard(p, h) }
 	if p.upstream, err = outbound.NewUpstream(options); err != nil {
 		return nil, err
@@ -115,7 +116,7 @@ func (p *primary) follow(ctx context.Context, last health.Status, changed <-chan
 			level = slog.LevelInfo
 		}
 		p.log.Log(ctx, level, "health.changed", "upstream", p.name, "from", was, "to", is,
-			"throttled", now.Throttled.Active(), "misconfigured", now.Misconfigured.Active(), "why", why)
+			"throttled", now.Throttled.Active(), "misconfigured", now.Misconfigured.Active(), "network", now.Network.Active(), "why", why)
 		if last.State == health.Up && now.State == health.Degraded && now.BadRounds == 0 {
 			p.prober.Kick()
 		}

@@ -11,6 +11,7 @@
 //	relay.stopping    the door closes; why
 //	relay.failed      a part failed, which ends the relay
 //	relay.stopped     all is closed
+//	relay.descriptors fewer sessions are let in than limits.sessions says: the limit of open files allows no more
 //	relay.unnotified  the service manager could not be told
 //	health.changed    what is thought of a primary, and why
 //	health.unsaved, health.forgotten, pause.forgotten
@@ -49,6 +50,7 @@ import (
 	"github.com/mxkeep/mxkeep/relay/dns"
 	"github.com/mxkeep/mxkeep/relay/dsn"
 	"github.com/mxkeep/mxkeep/relay/incident"
+	"github.com/mxkeep/mxkeep/relay/outbound"
 	"github.com/mxkeep/mxkeep/relay/recipients"
 	"github.com/mxkeep/mxkeep/relay/state"
 )
@@ -68,6 +70,9 @@ type Options struct {
 	Sockets Sockets
 	// Check reads a file of the store in a process of its own, see bolt.Options; nil is no check.
 	Check func(ctx context.Context, path string) error
+	// Internet has, for tests, what is to be different from the real one: ports,
+	// roots, and networks that count as public.
+	Internet outbound.InternetOptions
 }
 
 // Relay is a relay that has opened its files and ports. Make it with Open.
@@ -90,6 +95,8 @@ type Relay struct {
 	resolver   *dns.Resolver
 	primaries  []*primary
 	notifier   *dsn.Notifier
+	wide       outbound.InternetOptions // what is different in tests
+	internet   *outbound.Dispatcher     // of notifications to any domain; nil if they do not go there
 	intake     *intake
 	admin      *admin.Server
 	listeners  []net.Listener // of SMTP
@@ -104,7 +111,7 @@ type Relay struct {
 // Open opens files and ports, all or none. Nobody is answered before Run.
 // Close what was opened if Run is not called.
 func Open(o Options) (*Relay, error) {
-	r := &Relay{config: o.Config, log: o.Log, text: o.Text, version: o.Version, check: o.Check, manager: manager(o.Manager), every: o.Watchdog, sockets: o.Sockets}
+	r := &Relay{config: o.Config, log: o.Log, text: o.Text, version: o.Version, check: o.Check, manager: manager(o.Manager), every: o.Watchdog, sockets: o.Sockets, wide: o.Internet}
 	if r.log == nil {
 		r.log = slog.New(slog.DiscardHandler)
 	}
@@ -144,8 +151,8 @@ func (r *Relay) openFiles() error {
 
 func (r *Relay) openPrimaries() error {
 	r.notifier = r.newNotifier()
-	if _, upstream := r.config.Upstream(r.config.DSN.Via); r.config.DSN.Via == configs.ViaInternet && !upstream {
-		return errors.New("dsn.via: there is no upstream internet in this version; take a smarthost, or off")
+	if err := r.openInternet(); err != nil {
+		return err
 	}
 	for _, u := range r.config.Upstreams {
 		p, err := r.newPrimary(u)
@@ -218,6 +225,9 @@ func (r *Relay) startMail(ctx context.Context, mail *parts) {
 	for _, p := range r.primaries {
 		mail.run("deliveries to "+p.name, func() error { return p.dispatcher.Run(ctx) })
 		mail.run("probes of "+p.name, func() error { p.prober.Run(ctx); return nil })
+	}
+	if r.internet != nil {
+		mail.run("deliveries to the Internet", func() error { return r.internet.Run(ctx) })
 	}
 	mail.run("store", func() error {
 		select {

@@ -175,13 +175,20 @@ func run(t *testing.T, c configs.Config) *running {
 // runOn is run, on ports that are open already.
 func runOn(t *testing.T, c configs.Config, sockets Sockets) *running {
 	t.Helper()
+	return runWith(t, Options{Config: c, Sockets: sockets})
+}
+
+// runWith is run, with other options than those of every test.
+func runWith(t *testing.T, o Options) *running {
+	t.Helper()
 	log := newEvents()
-	relay, err := Open(Options{Config: c, Version: "0.1.0", Log: log.log(), Sockets: sockets})
+	o.Version, o.Log = "0.1.0", log.log()
+	relay, err := Open(o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	r := &running{Relay: relay, t: t, log: log, client: admin.NewClient(c.Socket), cancel: cancel, ended: make(chan error, 1)}
+	r := &running{Relay: relay, t: t, log: log, client: admin.NewClient(o.Config.Socket), cancel: cancel, ended: make(chan error, 1)}
 	go func() {
 		defer close(r.ended)
 		r.ended <- relay.Run(ctx)

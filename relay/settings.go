@@ -11,6 +11,7 @@ import (
 	"github.com/mxkeep/mxkeep/queue"
 	"github.com/mxkeep/mxkeep/queue/bolt"
 	"github.com/mxkeep/mxkeep/relay/auth"
+	"github.com/mxkeep/mxkeep/relay/auth/arc"
 	"github.com/mxkeep/mxkeep/relay/dns"
 	"github.com/mxkeep/mxkeep/relay/dsn"
 	"github.com/mxkeep/mxkeep/relay/inbound"
@@ -38,7 +39,7 @@ func keep(c configs.Config) queue.Keep {
 }
 
 func dnsOptions(c configs.Config, file *state.File, log *slog.Logger) dns.Options {
-	return dns.Options{Servers: c.DNS.Servers, Timeout: c.DNS.Timeout, Tries: c.DNS.Tries, Keep: file, Log: log}
+	return dns.Options{Servers: c.DNS.Servers, Timeout: c.DNS.Timeout, Tries: c.DNS.Tries, Trusted: c.DNS.Trusted, Keep: file, Log: log}
 }
 
 func upstreamOptions(c configs.Config, u configs.Upstream, resolver *dns.Resolver) (outbound.Options, error) {
@@ -49,7 +50,7 @@ func upstreamOptions(c configs.Config, u configs.Upstream, resolver *dns.Resolve
 	d := u.Delivery
 	return outbound.Options{Name: u.Name, Connections: d.Connections, Hosts: u.Hosts, Port: u.Port, Hello: c.Hostname, TLS: secured,
 		SourceAddress: u.SourceAddress, Private: u.PrivateNetworks, Timeouts: outbound.Timeouts(u.Timeouts),
-		MaxMessages: d.Messages, MaxAge: d.Age, MaxIdle: d.Idle, Recipients: d.Recipients, Resolver: resolver}, nil
+		MaxMessages: d.Messages, MaxAge: d.Age, MaxIdle: d.Idle, Recipients: d.Recipients, Resolver: resolver, Exchanges: resolver}, nil
 }
 
 func tlsOptions(t configs.TLS) (outbound.TLS, error) {
@@ -109,7 +110,9 @@ func inboundOptions(c configs.Config, log *slog.Logger) inbound.Options {
 		o.Authentication.Rules[d.Name] = authRule(c.PolicyOf(d))
 	}
 	for _, u := range c.Upstreams {
-		o.Hints[u.Name] = u.Hosts[0]
+		if host := c.HostsOf(u)[0]; !outbound.ByMX(host) { // senders have the MX records themselves
+			o.Hints[u.Name] = host
+		}
 	}
 	return o
 }
@@ -125,6 +128,22 @@ func verifier(c configs.Config, resolver *dns.Resolver, log *slog.Logger) (*auth
 		return nil, nil
 	}
 	return auth.New(auth.Options{ID: cmp.Or(c.Auth.ID, c.Hostname), Resolver: resolver, Timeout: c.Auth.Timeout, Log: log})
+}
+
+// sealer seals what is taken into custody; nil if nothing is to be.
+func sealer(c configs.Config) (*arc.Sealer, error) {
+	if c.Auth.ARC.Key == "" {
+		return nil, nil
+	}
+	key, err := arc.ReadKey(c.Auth.ARC.Key)
+	if err != nil {
+		return nil, fmt.Errorf("auth.arc: %w", err)
+	}
+	s, err := arc.NewSealer(key, c.Auth.ARC.Domain, c.Auth.ARC.Selector, c.Auth.ARC.Headers)
+	if err != nil {
+		return nil, fmt.Errorf("auth.arc: %w", err)
+	}
+	return s, nil
 }
 
 // outgoing takes fields that claim to be ours out of a message that has any.

@@ -20,7 +20,7 @@ func (r *running) breakDisk() {
 	}
 	for _, entry := range open {
 		path, err := os.Readlink("/proc/self/fd/" + entry.Name())
-		if err != nil || !strings.HasPrefix(path, r.config.Data+"/queue/gen-") {
+		if err != nil || !strings.HasPrefix(path, r.config.Data+"/queue/gen-") || !strings.HasSuffix(path, ".db") { // nor a summary that is being written
 			continue
 		}
 		number, err := strconv.Atoi(entry.Name())

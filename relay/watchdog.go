@@ -42,5 +42,10 @@ func (r *Relay) alive(ctx context.Context) error {
 			return fmt.Errorf("deliveries to %s: %w", p.name, err)
 		}
 	}
+	if r.internet != nil {
+		if err := r.internet.Turn(ctx); err != nil {
+			return fmt.Errorf("deliveries to the Internet: %w", err)
+		}
+	}
 	return nil
 }

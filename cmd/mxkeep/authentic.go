@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/mxkeep/mxkeep/relay/admin"
 )
@@ -31,6 +32,12 @@ func authWords(a *admin.Auth) (words []string) {
 			about += ", p=" + d.Policy
 		}
 		words = append(words, verdict("dmarc", d.Result, about, d.Reason))
+	}
+	if c := a.ARC; c.Result != "" && (c.Result != "none" || c.Sealed) {
+		words = append(words, verdict("arc", c.Result, strings.Join(c.Sealers, ", "), c.Reason))
+	}
+	if a.ARC.Sealed {
+		words = append(words, "sealed by us")
 	}
 	if a.Claims > 0 {
 		words = append(words, fmt.Sprintf("not delivered: %d Authentication-Results that claim to be of %s", a.Claims, a.By))

@@ -33,10 +33,10 @@ var changingVerbs = map[string][]string{
 // readingVerbs change nothing at all.
 var readingVerbs = []string{"status", "ready", "queue list", "queue stats", "queue show", "queue cat", "trace",
 	"health show", "health probe", "config validate", "config example", "version", "completion", "help",
-	"db check", "db stats", "db export-ledger", "backup inspect", "backup list", "recipients list", "recipients check", "explain"}
+	"db check", "db stats", "db export-ledger", "backup inspect", "backup list", "recipients list", "recipients check", "explain", "auth verify", "auth seal"}
 
-// fileVerbs change files, not messages that were chosen: see db_test.go and backup_test.go.
-var fileVerbs = []string{"db salvage", "db accept-loss", "db compact", "db migrate", "backup create", "backup restore"}
+// fileVerbs change files, not messages that were chosen: see db_test.go, backup_test.go and auth_test.go.
+var fileVerbs = []string{"db salvage", "db accept-loss", "db compact", "db migrate", "backup create", "backup restore", "auth keygen"}
 
 // archiveVerbs are about archives of messages: see queue_export_test.go.
 var archiveVerbs = []string{"queue export", "queue import"}

@@ -84,12 +84,39 @@ func (a *app) showConditions(f flow, u admin.UpstreamStatus) {
 	if p := u.Paused; p != nil {
 		f.labelled("paused", "until "+a.clock(p.Until), "by "+p.Actor+": "+p.Reason)
 	}
-	if c := u.Throttled; c != nil {
-		f.labelled("throttled", "since "+a.clock(c.Since), "last "+a.clock(c.Last), a.brief(c.Reply))
+	for _, c := range []struct {
+		label     string
+		condition *admin.Condition
+	}{{"throttled", u.Throttled}, {"refuses us", u.Misconfigured}, {"recipients", u.Recipients}, {"network", u.Network}} {
+		if c.condition != nil {
+			f.labelled(c.label, a.conditionWords(c.condition)...)
+		}
 	}
-	if c := u.Misconfigured; c != nil {
-		f.labelled("refuses us", "since "+a.clock(c.Since), "last "+a.clock(c.Last), a.brief(c.Reply))
+	if u.Scope != "" {
+		f.labelled("limited", u.Scope)
 	}
+}
+
+// conditionWords says since when, for whom and until when a condition stands,
+// and what to do.
+func (a *app) conditionWords(c *admin.Condition) []string {
+	words := []string{"since " + a.clock(c.Since), "last " + a.clock(c.Last)}
+	if c.Scope != "" {
+		words = append(words, c.Scope)
+	}
+	switch {
+	case c.Stops && c.Until.After(a.now):
+		words = append(words, "deliveries wait; one is tried at "+a.clock(c.Until))
+	case c.Stops:
+		words = append(words, "one delivery is tried")
+	case c.Until.After(a.now):
+		words = append(words, "ends by "+a.clock(c.Until))
+	}
+	words = append(words, a.brief(c.Reply))
+	if c.Fix != "" {
+		words = append(words, c.Fix)
+	}
+	return words
 }
 
 // hostWords is the last observation of each address.

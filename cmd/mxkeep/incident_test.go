@@ -79,7 +79,7 @@ func TestIncidentActs(t *testing.T) {
 			{"-", []string{"open", "--reason", "x"}, 2, "E1108"},
 			{"-", []string{"open", "--reason", "x", "-n"}, 0, "It would open an incident of exo."},
 			{"n\n", []string{"open", "--reason", "x"}, 2, "E1109"},
-			{"y\n", []string{"open", "--reason", "x"}, 1, "E1801"},
+			{"y\n", []string{"open", "--reason", "x"}, 1, "E1901"},
 			{"-", []string{"close", "last"}, 2, "E1106"},
 			{"-", []string{"close", "last", "-n"}, 0, "It would close INC-2000-01-01-1, which is not over for 3 recipients."},
 			{"-", []string{"close", "last", "--reason", "x"}, 2, "E1107"},

@@ -234,15 +234,20 @@ func TestHostileStringsNeverComeOutRaw(t *testing.T) {
 		r := newRig(t)
 		id := r.accept(hostile+"@b.example", hostile+"@corp.example", func(a *queue.Acceptance) {
 			a.MessageID = "<" + hostile + "@x>"
-			a.Envelope.Origin = queue.Origin{Address: hostile, Host: hostile, Hello: hostile, TLS: hostile, Reason: hostile}
+			spf := queue.SPF{Result: hostile, Domain: hostile, Reason: hostile}
+			a.Envelope.Origin = queue.Origin{Address: hostile, Host: hostile, Hello: hostile, TLS: hostile, Reason: hostile,
+				Auth: queue.Verdicts{By: hostile, MailFrom: spf, Hello: spf, Claims: 1, Unchecked: 1,
+					DKIM:  []queue.Signature{{Result: hostile, Domain: hostile, Selector: hostile, Algorithm: hostile, Identifier: hostile, Value: hostile, Reason: hostile}},
+					DMARC: queue.DMARC{Result: hostile, Domain: hostile, Record: hostile, Policy: hostile, Disposition: hostile, Reason: hostile}}}
 		})
 		bad := deferred(451, hostile, hostile)
 		bad.Address, bad.Host, bad.Reply.Command, bad.Scope = hostile, hostile, hostile, queue.ScopeMessage
 		r.attempt(id, bad)
 		r.attempt(r.accept("x@y.example", "z@corp.example"), refused(hostile))
 		r.accept("x@y.example", "z@corp.example", func(a *queue.Acceptance) { a.Held = hostile })
-		condition := health.Condition{Since: time.Now(), Last: time.Now(), Reply: hostile}
-		r.exo.Status = health.Status{Since: time.Now(), Why: hostile, Throttled: condition, Misconfigured: condition,
+		condition := health.Condition{Since: time.Now(), Last: time.Now(), Reply: hostile, Fix: hostile, Scope: health.Scope{Domain: hostile}}
+		r.exo.Status = health.Status{Since: time.Now(), Why: hostile, Throttled: condition, Misconfigured: condition, Scope: condition.Scope,
+			Recipients: condition, Network: condition,
 			Override: &health.Override{State: health.Down, Until: time.Now().Add(time.Hour), Actor: hostile, Reason: hostile}}
 		r.exo.Recent = []health.Signal{{At: time.Now(), Source: health.Source(hostile), Phase: health.Phase(hostile), Command: hostile, Reply: hostile, Host: hostile, Address: hostile, Class: health.Outage}}
 		r.exo.Transitions = []admin.Transition{{At: time.Now(), Why: hostile}}

@@ -28,6 +28,7 @@ func newRoot(a *app) *cobra.Command {
 		newIncident(a),
 		newBackup(a),
 		newRecipients(a),
+		newAuth(a),
 		newDB(a),
 		newConfig(a),
 		newVersion(a),

@@ -125,6 +125,9 @@ func (a *app) showStatus(w io.Writer, st admin.Status) {
 	}
 	f.labelled("inbound", inboundWords(st)...)
 	f.labelled("", certificateWords(st)...)
+	for _, filter := range st.Inbound.Filters {
+		f.labelled("filter", filterWords(filter, st.At.Time)...)
+	}
 	f.labelled("recipients", recipientWords(st)...)
 	if st.Store != nil {
 		for _, c := range st.Store.Copies {

@@ -94,6 +94,7 @@ func prometheus(st admin.Status) string {
 	e.value("queue_near_expiry_messages", float64(st.Expiring.Messages))
 	e.gauge("queue_next_expiry_timestamp_seconds", "When the first of those expires; 0 if there is none.")
 	e.value("queue_next_expiry_timestamp_seconds", unix(st.Expiring.FirstAt))
+	e.filters(st.Inbound.Filters)
 	if st.Queue != nil {
 		e.queue(*st.Queue)
 		e.shares(st.Upstreams)

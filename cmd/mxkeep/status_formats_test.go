@@ -59,6 +59,15 @@ func TestPrometheus(t *testing.T) {
 			t.Errorf("without a store: exit %d, %q", got.code, got.out)
 		}
 	})
+	var f exposition
+	f.filters(nil)
+	f.filters([]admin.FilterStatus{{Name: "clamav", Failure: "no route", Failed: 2}, {Name: "rspamd", Answers: map[string]int64{"reject": 3}, Took: 1.5}})
+	for _, line := range []string{`filter_up{filter="clamav"} 0`, `filter_up{filter="rspamd"} 1`, `filter_messages_total{filter="clamav",result="failed"} 2`,
+		`filter_messages_total{filter="rspamd",result="reject"} 3`, `filter_messages_total{filter="rspamd",result="hold"} 0`, `filter_seconds_total{filter="rspamd"} 1.5`} {
+		if !strings.Contains(f.String(), "\nmxkeep_"+line+"\n") || strings.Count(f.String(), "# TYPE ") != 3 {
+			t.Errorf("no %s in\n%s", line, f.String())
+		}
+	}
 	var e exposition
 	e.value("x", 1, "upstream", `a"b\c`)
 	if got := e.String(); got != `mxkeep_x{upstream="a\"b\\c"} 1`+"\n" {

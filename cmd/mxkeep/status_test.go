@@ -51,6 +51,14 @@ var scenes = []scene{
 		r.attempt(r.accept("a@b.example", "gone@corp.example"), refused("no such user"))
 		r.accept("a@b.example", "x@corp.example", func(a *queue.Acceptance) { a.Held = "looks like a phish" })
 	}},
+	{"standby-filters", "warning", true, func(r *rig) {
+		r.inbound.Stats.Filters = []admin.Filter{
+			{Name: "clamav", Address: "unix:/run/clamav/milter.sock", OnFailure: "hold", Answers: map[string]int64{}},
+			{Name: "rspamd", Address: "127.0.0.1:11332", OnFailure: "defer", Answers: map[string]int64{"accept": 1204, "reject": 17, "hold": 1}, Failed: 3,
+				Took: 90 * time.Second, FailingAt: time.Now(), Failure: "dial tcp 127.0.0.1:11332: connect: connection refused"},
+		}
+		time.Sleep(6 * time.Minute)
+	}},
 	{"standby-forced", "warning", true, func(r *rig) {
 		down(r)
 		r.exo.Status.Override = &health.Override{State: health.Up, Until: time.Now().Add(time.Hour), Actor: "j.doe", Reason: "they say it is mended"}

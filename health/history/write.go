@@ -98,7 +98,7 @@ func (w *writer) take() bool {
 // add takes an event, unless it is one of many alike.
 func (w *writer) add(e event) {
 	s := e.signal
-	if e.change == nil && s.Class == health.OK && s.Source == health.SourceAttempt {
+	if e.change == nil && s.Class == health.OK && (s.Source == health.SourceAttempt || s.Source == health.SourcePassage) {
 		if last := w.good[s.Upstream]; s.At.Sub(last).Abs() < goodEvery {
 			return
 		}

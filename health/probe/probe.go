@@ -21,14 +21,14 @@ import (
 const (
 	DefaultEvery    = 20 * time.Second
 	DefaultEveryBad = 10 * time.Second
-	DefaultTimeout  = 30 * time.Second
+	DefaultTimeout  = 15 * time.Second
 )
 
 // Options say how often and what to probe. Check and Observe must be given;
 // other zero fields have their default.
 type Options struct {
 	Every    time.Duration // from the beginning of a round to that of the next
-	EveryBad time.Duration // the same after a bad round
+	EveryBad time.Duration // the same after a bad round, and while the primary is down
 	Jitter   float64       // each wait is changed by up to this share, up or down; 0 is none
 	Timeout  time.Duration // of one round
 
@@ -114,7 +114,7 @@ func (p *Prober) plan(at time.Time) {
 // wait is the time from the beginning of one round to that of the next.
 func (p *Prober) wait() time.Duration {
 	every := p.options.Every
-	if p.options.Status().BadRounds > 0 {
+	if s := p.options.Status(); s.BadRounds > 0 || s.State == health.Down {
 		every = p.options.EveryBad
 	}
 	return time.Duration(float64(every) * (1 + p.options.Jitter*(2*p.options.Random()-1)))

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -56,6 +57,11 @@ func (c *session) ehlo(arg string) error {
 		lines = append(lines, "STARTTLS")
 	}
 	lines = append(lines, "8BITMIME", "BINARYMIME", "CHUNKING", "SMTPUTF8")
+	c.lacks = strings.Fields(c.server.current().Lacks)
+	lines = slices.DeleteFunc(lines, func(line string) bool {
+		keyword, _, _ := strings.Cut(line, " ")
+		return slices.Contains(c.lacks, keyword)
+	})
 	for _, line := range lines[:len(lines)-1] {
 		c.reply("250-" + line)
 	}
@@ -115,7 +121,7 @@ func (c *session) mail(arg string) error {
 	if !ok || err != nil {
 		return c.fault("501 5.1.7 Invalid address")
 	}
-	values, ok := parameters(params, " SIZE BODY SMTPUTF8 RET ENVID ")
+	values, ok := parameters(params, c.known())
 	if !ok {
 		return c.fault(badParameter)
 	}
@@ -143,6 +149,17 @@ func (c *session) mail(arg string) error {
 	c.tx = &transaction{began: time.Now(), mail: path, params: params, utf8: utf8, binary: body == "BINARYMIME"}
 	c.reply("250 2.1.0 Sender OK")
 	return nil
+}
+
+// known are the parameters of MAIL, as parameters wants them.
+func (c *session) known() string {
+	known := " "
+	for _, of := range [][2]string{{"SIZE", "SIZE"}, {"8BITMIME", "BODY"}, {"SMTPUTF8", "SMTPUTF8"}, {"DSN", "RET"}, {"DSN", "ENVID"}} {
+		if !slices.Contains(c.lacks, of[0]) {
+			known += of[1] + " "
+		}
+	}
+	return known
 }
 
 func (c *session) rcpt(arg string) error {

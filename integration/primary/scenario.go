@@ -13,6 +13,7 @@ type Scenario struct {
 	Name  string
 	About string // what it does, for people: a sentence without its subject, the primary
 	Down  bool   // nothing listens and every connection is cut; the ports stay the same
+	Lacks string // extensions that EHLO does not offer, divided by blanks; the parameters of MAIL that they bring are errors
 	Rules []Rule // the first that fits is followed; none is healthy
 }
 

@@ -34,6 +34,7 @@ type session struct {
 	front   string // the machine that the client believes to talk to
 	id      string
 	hello   string
+	lacks   []string // extensions that the last EHLO did not offer
 	errors  int
 	tx      *transaction
 }

@@ -109,7 +109,8 @@ func texts(m queue.Message) (all []string) {
 // verdicts lists the texts of what was found about who wrote a message.
 func verdicts(v queue.Verdicts) []string {
 	all := []string{v.By, v.MailFrom.Result, v.MailFrom.Domain, v.MailFrom.Reason, v.Hello.Result, v.Hello.Domain, v.Hello.Reason,
-		v.DMARC.Result, v.DMARC.Domain, v.DMARC.Record, v.DMARC.Policy, v.DMARC.Disposition, v.DMARC.Reason}
+		v.ARC.Result, v.ARC.Reason, v.DMARC.Result, v.DMARC.Domain, v.DMARC.Record, v.DMARC.Policy, v.DMARC.Disposition, v.DMARC.Reason}
+	all = append(all, v.ARC.Sealers...)
 	for _, s := range v.DKIM {
 		all = append(all, s.Result, s.Domain, s.Selector, s.Algorithm, s.Identifier, s.Value, s.Reason)
 	}

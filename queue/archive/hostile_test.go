@@ -176,10 +176,16 @@ func TestEnvelopesThatNoRelayWrites(t *testing.T) {
 		"a notify twice":             func(e *archive.Envelope) { e.Envelope.Recipients[0].Notify = []string{"DELAY", "DELAY"} },
 		"never, and else":            func(e *archive.Envelope) { e.Envelope.Recipients[0].Notify = []string{"NEVER", "DELAY"} },
 		"a command in a recipient":   func(e *archive.Envelope) { e.Envelope.Recipients[0].ForwardPath = "a@b>\r\nRSET" },
-		"a command in a sender":      func(e *archive.Envelope) { e.Envelope.ReversePath = "a@b\nRSET" },
-		"a command in an ORCPT":      func(e *archive.Envelope) { e.Envelope.Recipients[0].ORcpt = "rfc822;a\rb" },
-		"a zero in an ENVID":         func(e *archive.Envelope) { e.Envelope.Params.EnvID = "\x00" },
-		"a long Message-ID":          func(e *archive.Envelope) { e.MessageID = strings.Repeat("x", 70_000) },
+		"a line in a verdict": func(e *archive.Envelope) {
+			e.Envelope.Origin.Auth = queue.Verdicts{By: "x", DMARC: queue.DMARC{Reason: "a\r\nb"}}
+		},
+		"a line in a signature": func(e *archive.Envelope) {
+			e.Envelope.Origin.Auth = queue.Verdicts{By: "x", DKIM: []queue.Signature{{Selector: "a\nb"}}}
+		},
+		"a command in a sender": func(e *archive.Envelope) { e.Envelope.ReversePath = "a@b\nRSET" },
+		"a command in an ORCPT": func(e *archive.Envelope) { e.Envelope.Recipients[0].ORcpt = "rfc822;a\rb" },
+		"a zero in an ENVID":    func(e *archive.Envelope) { e.Envelope.Params.EnvID = "\x00" },
+		"a long Message-ID":     func(e *archive.Envelope) { e.MessageID = strings.Repeat("x", 70_000) },
 	} {
 		e, content := letter(0, 10)
 		e.Schema = archive.SchemaEnvelope

@@ -212,11 +212,30 @@ func (p *parser) verdicts(v *queue.Verdicts) {
 		p.text("reason", &v.DMARC.Reason)
 		p.close('}')
 	}
+	if p.key("arc") {
+		p.arc(&v.ARC)
+	}
 	p.truth("reverse_path", &v.ReversePath)
 	p.truth("author", &v.Author)
 	p.truth("unknown", &v.Unknown)
 	p.count("claims", &v.Claims)
 	p.number("took", (*int64)(&v.Took))
+	p.close('}')
+}
+
+func (p *parser) arc(a *queue.ARC) {
+	p.open('{')
+	p.text("result", &a.Result)
+	p.count("oldest_pass", &a.OldestPass)
+	if p.key("sealers") {
+		p.open('[')
+		for more := true; more && !p.bad; more = p.comma() {
+			a.Sealers = append(a.Sealers, string(p.str()))
+		}
+		p.close(']')
+	}
+	p.text("reason", &a.Reason)
+	p.truth("sealed", &a.Sealed)
 	p.close('}')
 }
 

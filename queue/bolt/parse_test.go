@@ -33,6 +33,7 @@ func wholeVerdicts() queue.Verdicts {
 			Value: "AbC/+=", Reason: "body hash did not verify"}, {Result: "pass", Domain: "other.example"}},
 		Unchecked: 3, DMARC: queue.DMARC{Result: "fail", Domain: "a.client.example", Record: "client.example", Policy: "reject", Percent: 50,
 			Disposition: "quarantine", Reason: "nothing is aligned"},
+		ARC:         queue.ARC{Result: "pass", OldestPass: 2, Sealers: []string{"a.example", "b.example"}, Reason: "none", Sealed: true},
 		ReversePath: true, Author: true, Unknown: true, Claims: 2, Took: time.Second}
 }
 

@@ -120,6 +120,7 @@ type InboundStats struct {
 	Full        map[string]string // why no mail for an upstream can be stored now, by upstream
 	Paused      Pause
 
+	Filters     []Filter    // of content, in the order in which they are asked
 	Certificate Certificate // that is shown to senders; the zero Certificate is none that is known of
 }
 

@@ -10,6 +10,7 @@ type Auth struct {
 	DKIM      []Signature `json:"dkim"`
 	Unchecked int         `json:"dkim_unchecked"` // further signatures
 	DMARC     DMARC       `json:"dmarc"`
+	ARC       ARC         `json:"arc"`
 
 	ReversePath bool    `json:"reverse_path_authenticated"` // only then may a notification be sent to it
 	Author      bool    `json:"author_authenticated"`
@@ -47,8 +48,17 @@ type DMARC struct {
 	Reason      string `json:"reason"`
 }
 
-// describeAuth makes the wire form of verdicts; nil if nobody looked.
-func describeAuth(v queue.Verdicts) *Auth {
+// ARC is a result of RFC 8617.
+type ARC struct {
+	Result     string   `json:"result"`
+	OldestPass int      `json:"oldest_pass"`
+	Sealers    []string `json:"sealers"` // domains, the oldest first
+	Reason     string   `json:"reason"`
+	Sealed     bool     `json:"sealed"` // by us
+}
+
+// DescribeAuth makes the wire form of verdicts; nil if nobody looked.
+func DescribeAuth(v queue.Verdicts) *Auth {
 	if v.IsZero() {
 		return nil
 	}
@@ -62,6 +72,7 @@ func describeAuth(v queue.Verdicts) *Auth {
 	case d.Percent == 0:
 		a.DMARC.Percent = 100
 	}
+	a.ARC = ARC{v.ARC.Result, v.ARC.OldestPass, append([]string{}, v.ARC.Sealers...), v.ARC.Reason, v.ARC.Sealed}
 	for _, s := range v.DKIM {
 		a.DKIM = append(a.DKIM, Signature(s))
 	}

@@ -13,6 +13,8 @@ import (
 func fault(u *UpstreamStatus) string {
 	last := u.LastSignal
 	switch {
+	case u.Network != nil:
+		return "It is our own network: a target outside is not reached either."
 	case u.refuses() && u.ourselves():
 		return "It is this relay itself: mail would go in circles, so none is delivered there."
 	case u.refuses():
@@ -40,11 +42,11 @@ func fault(u *UpstreamStatus) string {
 const refusalLasts = time.Minute
 
 // refuses reports whether an upstream refuses us now, for our or its own
-// configuration. The condition alone outlives its cause by minutes.
+// configuration, whatever we send. The condition alone outlives its cause by minutes.
 func (u *UpstreamStatus) refuses() bool {
 	last := u.LastSignal
 	switch {
-	case u.Misconfigured == nil:
+	case u.Misconfigured == nil, u.Misconfigured.Scope != "":
 		return false
 	case last == nil:
 		return true

@@ -3,6 +3,7 @@ package admin
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 )
@@ -31,6 +32,7 @@ var standings = []struct{ standing, one, many string }{
 	{"down", "is not taking mail.", "are not taking mail."},
 	{"circular", "leads back to this relay: mail would go in circles.", "lead back to this relay: mail would go in circles."},
 	{"refuses", "refuses us, as we or it are configured: that does not mend itself.", "refuse us, as we or they are configured: that does not mend itself."},
+	{"cut off", "cannot be reached, and nothing else outside either: our own network is broken.", "cannot be reached, and nothing else outside either: our own network is broken."},
 	{"recovering", "is coming back: trial messages go first.", "are coming back: trial messages go first."},
 	{"degraded", "is in doubt: new mail is stored here and tried at once.", "are in doubt: new mail is stored here and tried at once."},
 	{"throttles", "takes mail, but limits how fast.", "take mail, but limit how fast."},
@@ -53,7 +55,7 @@ func upstreamWords(st *Status) (words []string) {
 	}
 	for _, w := range standings {
 		switch alike := names[w.standing]; {
-		case len(alike) == 0, takesNothing(st) && w.standing != "down" && w.standing != "circular" && w.standing != "refuses":
+		case len(alike) == 0, takesNothing(st) && !slices.Contains([]string{"down", "circular", "refuses", "cut off"}, w.standing):
 		case len(alike) == 1:
 			words = append(words, alike[0]+" "+w.one)
 		default:
@@ -153,6 +155,8 @@ func opens(u UpstreamStatus, now Time) string {
 			how = " leads to the primary"
 		}
 		when = append(when, u.Name+how)
+	case "cut off":
+		when = append(when, "our network works again")
 	}
 	switch len(when) {
 	case 0:

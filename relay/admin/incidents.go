@@ -120,7 +120,7 @@ type HistoryChange struct {
 	Schema   string `json:"schema"`
 	At       Time   `json:"at"`
 	Upstream string `json:"upstream"`
-	Kind     string `json:"kind"` // state, override, throttled, misconfigured
+	Kind     string `json:"kind"` // state, override, throttled, misconfigured, network
 	From     string `json:"from"`
 	To       string `json:"to"`
 	Actor    string `json:"actor"`

@@ -83,6 +83,8 @@ func (u UpstreamStatus) standing() string {
 	switch {
 	case u.Override != nil:
 		return u.State
+	case u.Network != nil && u.State != "down":
+		return "cut off"
 	case u.refuses():
 		return "refuses"
 	case u.Throttled != nil && u.State != "down":
@@ -95,7 +97,7 @@ func (u UpstreamStatus) standing() string {
 func takesNothing(st *Status) bool {
 	for _, u := range st.Upstreams {
 		switch u.standing() {
-		case "down", "forced-down":
+		case "down", "forced-down", "cut off":
 			return true
 		case "refuses": // senders may still reach one that is up
 			if u.State != "up" || moving(st) > 0 {

@@ -40,7 +40,7 @@ func (v view) describe(m queue.Message) Message {
 		KeptUntil:  Time{v.keptUntil(m)},
 		Digest:     m.Digest.String(),
 		Client:     Origin{IP: o.Address, Host: o.Host, Hello: o.Hello, TLS: o.TLS, Reason: o.Reason},
-		Auth:       describeAuth(o.Auth),
+		Auth:       DescribeAuth(o.Auth),
 		Recipients: make([]Recipient, 0, len(m.Envelope.Recipients))}
 	d.NextReason, d.NextAt = v.next(m)
 	if len(m.Pending()) > 0 {
@@ -97,7 +97,7 @@ func describeEntry(e queue.Entry) Entry {
 		Actor: e.Actor, Reason: e.Reason, Upstream: e.Upstream, From: e.ReversePath, Recipients: e.Recipients,
 		Results: make([]Reply, 0, len(e.Results)), MessageID: e.MessageID, SizeBytes: e.Size,
 		Client: Origin{IP: e.Origin.Address, Host: e.Origin.Host, Hello: e.Origin.Hello, TLS: e.Origin.TLS, Reason: e.Origin.Reason},
-		Auth:   describeAuth(e.Origin.Auth)}
+		Auth:   DescribeAuth(e.Origin.Auth)}
 	if d.Recipients == nil {
 		d.Recipients = []string{}
 	}

@@ -62,6 +62,9 @@ type UpstreamStatus struct {
 	Override      *Override  `json:"override"`
 	Throttled     *Condition `json:"throttled"`
 	Misconfigured *Condition `json:"misconfigured"`
+	Recipients    *Condition `json:"recipients"` // it has trouble with recipients, not with mail
+	Network       *Condition `json:"network"`    // ours is broken: neither it nor a target outside is reached
+	Scope         string     `json:"scope"`      // what the trouble of the state is limited to; "" is nothing
 	BadRounds     int        `json:"bad_rounds"`
 	GoodRounds    int        `json:"good_rounds"`
 	Trials        int        `json:"trials"`
@@ -116,7 +119,12 @@ type Override struct {
 type Condition struct {
 	Since Time   `json:"since"`
 	Last  Time   `json:"last"`
+	Until Time   `json:"until"` // when it ends by itself; if it stops deliveries, when one is tried, null is now
 	Reply string `json:"reply"`
+	Row   int    `json:"row"`   // of the reply catalogue; 0 is none
+	Fix   string `json:"fix"`   // what a person can do about it
+	Scope string `json:"scope"` // what it is limited to; "" is nothing
+	Stops bool   `json:"stops"` // deliveries wait
 }
 
 // Paused is a pause on the wire.
@@ -172,6 +180,7 @@ type InboundStatus struct {
 	Refusing    string           `json:"refusing"`
 	Paused      *Paused          `json:"paused"`
 
+	Filters     []FilterStatus     `json:"filters"`     // of content, in the order in which they are asked
 	Certificate *CertificateStatus `json:"certificate"` // null if none is known of
 }
 
@@ -260,7 +269,7 @@ func (stats InboundStats) snapshot(now time.Time) InboundStatus {
 		refused[reason] = n
 	}
 	return InboundStatus{Sessions: stats.Sessions, Accepted: stats.Accepted, Passed: stats.Passed, Unnoted: stats.Unnoted, Refused: refused,
-		ListsFailed: stats.ListsFailed, Refusing: stats.Refusing, Paused: paused(stats.Paused, now), Certificate: stats.Certificate.snapshot()}
+		ListsFailed: stats.ListsFailed, Refusing: stats.Refusing, Paused: paused(stats.Paused, now), Certificate: stats.Certificate.snapshot(), Filters: filterStatus(stats.Filters)}
 }
 
 func (c Certificate) snapshot() *CertificateStatus {
@@ -282,6 +291,7 @@ func (u Upstream) snapshot(now time.Time) UpstreamStatus {
 	d := UpstreamStatus{Schema: SchemaUpstream, Name: u.Name, Domains: append([]string{}, u.Domains...), Hosts: append([]string{}, u.Hosts...),
 		State: status.State.String(), ObservedState: status.State.String(), Since: Time{status.Since}, Why: status.Why,
 		NextProbeAt: Time{u.NextProbe()}, Throttled: condition(status.Throttled), Misconfigured: condition(status.Misconfigured),
+		Recipients: condition(status.Recipients), Network: condition(status.Network), Scope: status.Scope.String(),
 		BadRounds: status.BadRounds, GoodRounds: status.GoodRounds, Trials: status.Trials,
 		InFlight: delivery.InFlight, Window: delivery.Window, Paused: paused(delivery.Paused, now)}
 	if o := status.Override; o != nil && now.Before(o.Until) {
@@ -294,7 +304,7 @@ func (u Upstream) snapshot(now time.Time) UpstreamStatus {
 		}
 	}
 	for _, signal := range slices.Backward(u.Recent()) {
-		if signal.Source != health.SourceSender { // that one has seen nothing of the upstream
+		if signal.Source != health.SourceSender && signal.Source != health.SourceControl { // these have seen nothing of the upstream
 			last := describeSignal(signal)
 			d.LastSignal = &last
 			break
@@ -307,7 +317,8 @@ func condition(c health.Condition) *Condition {
 	if !c.Active() {
 		return nil
 	}
-	return &Condition{Since: Time{c.Since}, Last: Time{c.Last}, Reply: c.Reply}
+	return &Condition{Since: Time{c.Since}, Last: Time{c.Last}, Until: Time{c.Until}, Reply: c.Reply, Row: c.Row, Fix: c.Fix,
+		Scope: c.Scope.String(), Stops: c.Stops}
 }
 
 func describeSignal(s health.Signal) Signal {

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 )
@@ -29,6 +30,7 @@ func todo(st *Status) (list []Todo) {
 	}
 	list = append(list, recordsTodo(st)...)
 	list = append(list, certificateTodo(st)...)
+	list = append(list, filterTodo(st)...)
 	list = append(list, staleRecipients(st)...)
 	for _, name := range st.Stranded {
 		list = append(list, Todo{fmt.Sprintf("Mail waits for %s, which the configuration no longer has among its upstreams: nobody delivers it. Write %s there again, and restart.", name, name), ""})
@@ -40,7 +42,7 @@ func todo(st *Status) (list []Todo) {
 		list = append(list, Todo{fmt.Sprintf("%s refused for good, and kept here: read why, then retry, bounce or delete.", count(n, "message")), "mxkeep queue list --state refused"})
 	}
 	if n := st.Queue.ByState["held"]; n > 0 {
-		list = append(list, Todo{fmt.Sprintf("%s held by a person: release or delete.", count(n, "message")), "mxkeep queue list --state held"})
+		list = append(list, Todo{fmt.Sprintf("%s held for a person to decide: release or delete.", count(n, "message")), "mxkeep queue list --state held"})
 	}
 	return list
 }
@@ -80,6 +82,8 @@ func todoAbout(st *Status, u UpstreamStatus) (list []Todo) {
 		list = append(list, Todo{"New mail for " + u.Name + " cannot be stored; deliveries go on, and other mail is taken. Raise queue.max_messages or queue.max_bytes of " + u.Name + ", or delete what nobody needs.", "mxkeep queue stats"})
 	}
 	switch {
+	case u.Network != nil:
+		list = append(list, Todo{"Neither " + u.Name + " nor a target outside is reached: look at our line, firewall and resolver. Its mail waits here.", ""})
 	case u.ourselves():
 		list = append(list, Todo{u.Name + " leads back to this relay, by a name or an address that is ours. Write the hosts of the primary in upstreams, or mend the DNS of the name; then look again. Its mail waits here.",
 			"mxkeep health probe" + which})
@@ -89,6 +93,9 @@ func todoAbout(st *Status, u UpstreamStatus) (list []Todo) {
 		if st.Queue.ByState["refused"] > 0 {
 			list = append(list, Todo{"Then give what was refused back to delivery:", "mxkeep queue retry --state refused"})
 		}
+	}
+	if c := u.Misconfigured; c != nil && c.Scope != "" {
+		list = append(list, Todo{u.Name + " refuses some of its mail, " + c.Scope + ": " + cmp.Or(c.Fix, "look at what it says") + ".", "mxkeep health show" + which})
 	}
 	if s := u.Spike; s != nil {
 		list = append(list, Todo{fmt.Sprintf("%s refuses %d of %s that exist, as unknown. It is not believed: what it refuses so is kept here, and tried again. Tell its people.", u.Name, s.Refused, count(int64(s.Known), "recipient")),

@@ -57,6 +57,10 @@ type Options struct {
 	Resolver Resolver
 	Timeout  time.Duration // for all verdicts on one message; default 5 s
 	Log      *slog.Logger  // nil is silence
+
+	// At is the time at which signatures must not have ended; zero is now. For
+	// another one messages are read into memory.
+	At time.Time
 }
 
 // Verifier finds out who wrote messages. It may be used concurrently.
@@ -130,6 +134,7 @@ func (v *Verifier) Verify(ctx context.Context, id Identity, content io.Reader) V
 	defer cancel()
 	from := sender(id)
 	found := Verdicts{By: v.options.ID}
+	back, content := lookBack(v.options.At, content)
 	var checks sync.WaitGroup
 	checks.Go(func() { found.Hello = v.spf(ctx, id, helloSender(id)) })
 	if id.ReversePath != "" {
@@ -142,6 +147,7 @@ func (v *Verifier) Verify(ctx context.Context, id Identity, content io.Reader) V
 	var published publication
 	checks.Go(func() { published = v.publication(ctx, rest, author) })
 	found.DKIM, found.Unchecked = v.dkim(ctx, rest, h, body)
+	found.DKIM = back.correct(ctx, rest, h, found.DKIM)
 	checks.Wait()
 	v.conclude(&found, author, published, h.dice())
 	found.ReversePath = found.authenticates(from.domain, id.ReversePath != "")

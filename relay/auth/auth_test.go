@@ -226,7 +226,12 @@ func TestHugeHeader(t *testing.T) {
 	server := town(t)
 	signed := sign(t, plainMessage, dkim.SignOptions{Domain: "sender.example", Selector: "s1"})
 	names := "DKIM-Signature: v=1; a=rsa-sha256; d=sender.example; s=s1; bh=x; b=y; h=from" + strings.Repeat(":a", 300) + "\r\n"
+	below := func(more string) string { return strings.Replace(signed, "\r\n\r\n", "\r\n"+more+"\r\n", 1) }
 	for _, c := range []struct{ name, message, flaw string }{
+		{"a long field below", below("X: " + strings.Repeat("b", 200<<10) + "\r\n"), "128 KiB"},
+		{"a little too long", below("X: " + strings.Repeat("b", 128<<10) + "\r\n"), "128 KiB"},
+		{"many lines below", below("X: a\r\n" + strings.Repeat(" b\r\n", 4000)), "4000 lines"},
+		{"many fields below", below(strings.Repeat("X: a\r\n", 1000)), "1000 fields"},
 		{"one folded field", "X: a\r\n" + strings.Repeat(" b\r\n", 4000) + signed, "4000 lines"},
 		{"300 KiB", "X: a\r\n" + strings.Repeat("\t"+strings.Repeat("b", 1000)+"\r\n", 300) + signed, "128 KiB"},
 		{"one line", "X: " + strings.Repeat("b", 200<<10) + "\r\n" + signed, "128 KiB"},
@@ -243,6 +248,9 @@ func TestHugeHeader(t *testing.T) {
 			if s.Result != PermError || !strings.Contains(s.Reason, c.flaw) {
 				t.Errorf("%s: %+v", c.name, s)
 			}
+		}
+		if strings.Contains(c.name, "below") && len(v.DKIM) != 1 {
+			t.Errorf("%s: %d signatures", c.name, len(v.DKIM))
 		}
 		if c.flaw != "200 names" && (v.DMARC.Result != PermError || !strings.Contains(v.DMARC.Reason, c.flaw)) {
 			t.Errorf("%s: %+v", c.name, v.DMARC)

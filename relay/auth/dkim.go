@@ -45,7 +45,7 @@ func (v *Verifier) dkim(ctx context.Context, resolver *budget, h head, body io.R
 		return failed(all, PermError, "a signature has more than 200 names in h="), unchecked
 	}
 	keys := &keyring{ctx: ctx, resolver: resolver}
-	content := &bounded{ctx: ctx, from: io.MultiReader(strings.NewReader(string(h.raw)+"\r\n"), body)}
+	content := &bounded{ctx: ctx, from: io.MultiReader(strings.NewReader(h.ended()), body)}
 	var results []*dkim.Verification
 	var err error
 	if fault := v.guarded("dkim", func() {

@@ -37,6 +37,8 @@ func TestDKIM(t *testing.T) {
 		return sign(t, plainMessage, o)
 	}
 	good := by("s1", nil)
+	head, _, _ := strings.Cut(plainMessage, "\r\n\r\n")
+	bodiless := sign(t, head+"\r\n\r\n", dkim.SignOptions{Domain: "sender.example", Selector: "s1"})
 	replaced := func(old, with string) string {
 		if !strings.Contains(good, old) {
 			t.Fatalf("no %q in %q", old, good)
@@ -52,6 +54,8 @@ func TestDKIM(t *testing.T) {
 		{"1024 bits", by("small", func(o *dkim.SignOptions) { o.Signer = small }), Pass, ""},
 		{"body changed", replaced("Hello", "hello"), Fail, "body hash"},
 		{"header changed", replaced("Subject: hello", "Subject: hallo"), Fail, "signature did not verify"},
+		{"no body, no empty line", strings.TrimSuffix(bodiless, "\r\n"), Pass, ""},
+		{"no body, nor the end of the header", strings.TrimSuffix(bodiless, "\r\n\r\n"), Pass, ""},
 		{"line added to the header", "X: y\r\n" + good, Pass, ""},
 		{"another domain", replaced("d=sender.example", "d=victim.example"), PermError, "no key"},
 		{"no key", by("gone", nil), PermError, "no key"},

@@ -68,6 +68,15 @@ func readHead(r io.Reader) (h head, body io.Reader) {
 	return h, io.MultiReader(bytes.NewReader(text[after:]), more)
 }
 
+// ended is the header with its empty line. A message without a body may come by
+// BDAT without the end of its last line, which it gets on its way out.
+func (h *head) ended() string {
+	if len(h.raw) > 0 && !bytes.HasSuffix(h.raw, []byte("\r\n")) {
+		return string(h.raw) + "\r\n\r\n"
+	}
+	return string(h.raw) + "\r\n"
+}
+
 // emptyLine finds the line that ends the header, looking only at what came
 // after the first "was" bytes and a little before.
 func emptyLine(text []byte, was int) (end, after int) {

@@ -14,8 +14,8 @@ const (
 
 // Field writes the Authentication-Results field (RFC 8601), with its line end.
 // It is ASCII, whatever the message said.
-func (v Verdicts) Field() []byte {
-	return []byte(resultsField + ": " + v.Results() + "\r\n")
+func (v Verdicts) Field(more ...string) []byte {
+	return []byte(resultsField + ": " + v.Results(more...) + "\r\n")
 }
 
 // Results is the value of the field: our authserv-id, and a line for each

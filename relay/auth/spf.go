@@ -131,14 +131,16 @@ func (b *budget) LookupTXT(ctx context.Context, name string) ([]string, error) {
 	if err := b.spend(1, name); err != nil {
 		return nil, err
 	}
-	return b.Resolver.LookupTXT(ctx, name)
+	found, err := b.Resolver.LookupTXT(ctx, name)
+	return found, anonymous(err)
 }
 
 func (b *budget) LookupMX(ctx context.Context, name string) ([]*net.MX, error) {
 	if err := b.spend(1, name); err != nil {
 		return nil, err
 	}
-	return b.Resolver.LookupMX(ctx, name)
+	found, err := b.Resolver.LookupMX(ctx, name)
+	return found, anonymous(err)
 }
 
 func (b *budget) LookupIP(ctx context.Context, network, name string) ([]netip.Addr, error) {
@@ -149,12 +151,25 @@ func (b *budget) LookupIP(ctx context.Context, network, name string) ([]netip.Ad
 	if err := b.spend(n, name); err != nil {
 		return nil, err
 	}
-	return b.Resolver.LookupIP(ctx, network, name)
+	found, err := b.Resolver.LookupIP(ctx, network, name)
+	return found, anonymous(err)
 }
 
 func (b *budget) LookupNames(ctx context.Context, address netip.Addr) ([]string, error) {
 	if err := b.spend(1, address.String()); err != nil {
 		return nil, err
 	}
-	return b.Resolver.LookupNames(ctx, address)
+	found, err := b.Resolver.LookupNames(ctx, address)
+	return found, anonymous(err)
+}
+
+// anonymous leaves out which server of ours was asked: reasons travel with the mail.
+func anonymous(err error) error {
+	d, is := err.(*net.DNSError) // bare, as the Resolver promises and the libraries want
+	if !is {
+		return err
+	}
+	without := *d
+	without.Server = ""
+	return &without
 }

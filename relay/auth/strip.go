@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"bytes"
 	"io"
 	"strings"
 
@@ -261,7 +262,7 @@ func (r *stripReader) Read(p []byte) (int, error) {
 		n, r.err = r.from.Read(r.piece)
 		r.ready = r.stripper.Next(r.piece[:n])
 		if r.err != nil {
-			r.ready = append(r.ready[:len(r.ready):len(r.ready)], r.stripper.Flush()...)
+			r.ready = append(bytes.Clone(r.ready), r.stripper.Flush()...) // which uses what Next returned
 		}
 	}
 	n := copy(p, r.ready)

@@ -1,6 +1,7 @@
 package dns
 
 import (
+	"encoding/hex"
 	"net"
 	"net/netip"
 	"strings"
@@ -25,7 +26,12 @@ type answer struct {
 	names     []string // of PTR records, lower case with their final dot
 	texts     []string // of TXT records, the strings of each joined
 	exchanges []net.MX // lower case with their final dot
-	ttl       uint32   // in seconds
+	keys      []TLSA
+	end       string // the name that has them, behind CNAME records
+	aliases   int    // those records
+	secure    bool   // validated by DNSSEC, as a trusted server says
+	unfit     bool   // there are records that cannot be used
+	ttl       uint32 // in seconds
 	err       *net.DNSError
 }
 
@@ -42,16 +48,19 @@ func (a answer) found() bool { return a.count() > 0 }
 
 // count is the number of records in the answer.
 func (a answer) count() int {
-	return len(a.addresses) + len(a.names) + len(a.texts) + len(a.exchanges)
+	return len(a.addresses) + len(a.names) + len(a.texts) + len(a.exchanges) + len(a.keys)
 }
 
 // failed reports whether the DNS neither had nor denied an answer.
 func (a answer) failed() bool { return a.err != nil && !a.err.IsNotFound }
 
-// size is the length of its texts in bytes.
+// size is the length of its texts and keys in bytes.
 func (a answer) size() (n int) {
 	for _, text := range a.texts {
 		n += len(text)
+	}
+	for _, key := range a.keys {
+		n += len(key.Data)
 	}
 	return n
 }
@@ -88,7 +97,7 @@ func (w *walk) through(reply *dns.Msg, kind uint16) (found answer) {
 		w.at = next
 		w.hops++
 	}
-	found.ttl = w.ttl
+	found.ttl, found.end, found.aliases = w.ttl, w.at, w.hops
 	return found
 }
 
@@ -121,6 +130,13 @@ func (a *answer) add(record dns.RR) bool {
 			a.exchanges = append(a.exchanges, net.MX{Host: host, Pref: r.Preference})
 			return true
 		}
+		a.unfit = true
+	case *dns.TLSA:
+		data, err := hex.DecodeString(r.Certificate)
+		if err == nil {
+			a.keys = append(a.keys, TLSA{r.Usage, r.Selector, r.MatchingType, data})
+		}
+		return err == nil
 	}
 	return false
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"strings"
 	"time"
@@ -19,6 +20,7 @@ var (
 	errWrongQuestion = errors.New("the reply answers another question")
 	errTooLong       = errors.New("chain of CNAME records is too long")
 	errTooMuch       = errors.New("more text than anybody needs")
+	errUnfit         = errors.New("none of the MX records has a host name")
 	errLame          = errors.New("the server neither knows nor asks others")
 )
 
@@ -35,14 +37,16 @@ func (e rcodeError) Error() string {
 // resolve answers a question, over several replies if a chain of CNAME records
 // is given piece by piece.
 func (r *Resolver) resolve(ctx context.Context, q question) answer {
-	w := walk{at: q.name}
+	w, secure := walk{at: q.name}, true
 	for {
 		asked := question{w.at, q.kind}
 		reply, server, err := r.ask(ctx, asked)
 		if err != nil {
 			return answer{err: q.failed(ctx, server, err)}
 		}
+		secure = secure && reply.AuthenticatedData
 		found := w.through(reply, q.kind)
+		found.secure = secure
 		ttl, said := denial(reply)
 		switch {
 		case found.size() > maxTexts:
@@ -50,12 +54,14 @@ func (r *Resolver) resolve(ctx context.Context, q question) answer {
 		case found.found():
 			sortExchanges(found.exchanges)
 			return found
+		case found.unfit: // that is not to have none
+			return answer{err: q.failed(ctx, server, errUnfit)}
 		case w.hops > maxChain:
 			return answer{err: q.failed(ctx, server, errTooLong)}
 		case reply.Rcode == dns.RcodeNameError || said || w.at == asked.name:
 			missing := notFound(q.printed(), "no such host")
 			missing.Server = server
-			return answer{err: missing, ttl: ttl}
+			return answer{err: missing, ttl: ttl, secure: secure}
 		}
 	}
 }
@@ -83,6 +89,8 @@ func (r *Resolver) ask(ctx context.Context, q question) (reply *dns.Msg, server 
 func (r *Resolver) askOne(ctx context.Context, server string, q question) (*dns.Msg, error) {
 	query := new(dns.Msg).SetQuestion(q.name, q.kind)
 	query.SetEdns0(ednsSize, false)
+	trusted := r.trusts(server)
+	query.AuthenticatedData = trusted // RFC 6840 5.7: whoever asks understands the bit
 	reply, err := r.exchange(ctx, "udp", server, query)
 	if err == nil && reply.Rcode == dns.RcodeFormatError { // it may be too old for EDNS (RFC 6891 7)
 		query.Extra = nil
@@ -90,6 +98,9 @@ func (r *Resolver) askOne(ctx context.Context, server string, q question) (*dns.
 	}
 	if err == nil && reply.Truncated {
 		reply, err = r.exchange(ctx, "tcp", server, query)
+	}
+	if err == nil {
+		reply.AuthenticatedData = reply.AuthenticatedData && trusted
 	}
 	switch {
 	case err != nil:
@@ -102,6 +113,13 @@ func (r *Resolver) askOne(ctx context.Context, server string, q question) (*dns.
 		return nil, errLame
 	}
 	return reply, nil
+}
+
+// trusts reports whether a server's word on DNSSEC counts. The bit in a reply is
+// not signed: on the way through a network anybody could have set it.
+func (r *Resolver) trusts(server string) bool {
+	at, err := netip.ParseAddrPort(server)
+	return r.options.Trusted || err == nil && at.Addr().Unmap().IsLoopback()
 }
 
 // exchange sends a query over a connection of its own, so that its source port
@@ -156,8 +174,12 @@ func (q question) failed(ctx context.Context, server string, err error) *net.DNS
 	}
 	timeout := errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded)
 	text := err.Error()
-	if timeout {
+	var op *net.OpError
+	switch {
+	case timeout:
 		text = "no reply in time"
+	case errors.As(err, &op): // without our port, which nobody needs to know
+		text = op.Err.Error()
 	}
 	return &net.DNSError{Err: text, Name: q.printed(), Server: server, IsTimeout: timeout, IsTemporary: true}
 }

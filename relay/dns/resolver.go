@@ -29,7 +29,10 @@ import (
 
 // Options are the settings of a Resolver. Zero fields take the default.
 type Options struct {
-	Servers    []string      // "ip:port"; none means those of ResolvConf
+	Servers []string // "ip:port"; none means those of ResolvConf
+	// Trusted says that the servers validate DNSSEC and that nobody can change what
+	// they say on the way here. Servers of loopback are trusted in any case.
+	Trusted    bool
 	ResolvConf string        // read again when it changes; default /etc/resolv.conf
 	Timeout    time.Duration // of one question to one server; 2 s
 	Tries      int           // how often every server is asked; 2
@@ -173,19 +176,27 @@ func (r *Resolver) LookupPTR(ctx context.Context, address netip.Addr) (string, e
 
 // addresses asks for both families at once.
 func (r *Resolver) addresses(ctx context.Context, name string) ([]netip.Addr, error) {
-	var four, six answer
+	found, err := r.families(ctx, name+".")
+	if err != nil {
+		return nil, err
+	}
+	return slices.Concat(found[0].addresses, found[1].addresses), nil
+}
+
+// families are the answers of IPv4 and of IPv6. It is an error if neither has any.
+func (r *Resolver) families(ctx context.Context, name string) (found [2]answer, err error) {
 	var errFour, errSix error
 	var both sync.WaitGroup
-	both.Go(func() { six, errSix = r.lookup(ctx, question{name + ".", dns.TypeAAAA}) })
-	four, errFour = r.lookup(ctx, question{name + ".", dns.TypeA})
+	both.Go(func() { found[1], errSix = r.lookup(ctx, question{name, dns.TypeAAAA}) })
+	found[0], errFour = r.lookup(ctx, question{name, dns.TypeA})
 	both.Wait()
 	switch {
 	case errFour == nil || errSix == nil:
-		return slices.Concat(four.addresses, six.addresses), nil
+		return found, nil
 	case isNotFound(errFour): // then the other error tells whether that is all
-		return nil, errSix
+		return found, errSix
 	}
-	return nil, errFour
+	return found, errFour
 }
 
 // lookup answers a question from the cache or from the DNS. What is asked

@@ -96,7 +96,7 @@ func (s *Server) strike(address netip.Addr, u use) *refusal {
 
 // badRecipient makes a client wait for the refusal of a recipient, after some of
 // them: who guesses addresses shall not do it fast. In the end it gets another
-// refusal.
+// refusal, or at once if there is little room.
 func (s *session) badRecipient(no *refusal) *refusal {
 	s.refusals++
 	address := s.client.peer().address
@@ -107,8 +107,11 @@ func (s *session) badRecipient(no *refusal) *refusal {
 		return cut
 	}
 	wait := s.server.options.Timeouts.Tarpit
-	if wait <= 0 || s.refusals <= s.server.options.Limits.TarpitAfter || s.server.trusts(address) {
+	switch {
+	case wait <= 0 || s.refusals <= s.server.options.Limits.TarpitAfter || s.server.trusts(address):
 		return no
+	case s.server.crowded(): // who waits for us would keep its place
+		return refuse(reasonRefusals, 421, smtp.StatusTooManyConns, "too many refused recipients")
 	}
 	s.client.refuse(reasonTarpit)
 	timer := time.NewTimer(wait)

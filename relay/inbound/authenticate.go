@@ -1,11 +1,13 @@
 package inbound
 
 import (
-	"cmp"
+	"errors"
+	"strings"
 	"time"
 
 	"github.com/mxkeep/mxkeep/queue"
 	"github.com/mxkeep/mxkeep/relay/auth"
+	"github.com/mxkeep/mxkeep/relay/auth/arc"
 	"github.com/mxkeep/mxkeep/relay/smtp"
 )
 
@@ -17,6 +19,10 @@ type Authentication struct {
 	Verifier    *auth.Verifier       // nil: nothing is verified, and nothing is written or taken out
 	ReceivedSPF bool                 // a Received-SPF field is written, too
 	Rules       map[string]auth.Rule // of relay domains; the zero Rule for those that are missing
+
+	// Sealer puts an ARC set in front of what is taken into custody. What passes to
+	// the primary is not sealed: our trace fields leave before the content is known.
+	Sealer *arc.Sealer // may be nil
 }
 
 // authenticate finds out who wrote a message that is about to be committed, from
@@ -27,16 +33,15 @@ func (s *session) authenticate(tx *transaction, draft queue.Draft, a *queue.Acce
 	if o.Verifier == nil {
 		return nil
 	}
-	content, err := draft.Content()
+	p := s.client.peer()
+	id := auth.Identity{Client: p.address, Hello: p.hello, ReversePath: a.Envelope.ReversePath}
+	e, err := o.Verifier.Examine(s.cut, id, draft.Content)
 	if err != nil {
 		return s.refusalOf(err, 0)
 	}
-	defer content.Close()
-	p := s.client.peer()
-	id := auth.Identity{Client: p.address, Hello: p.hello, ReversePath: a.Envelope.ReversePath}
-	v := o.Verifier.Verify(s.cut, id, content)
-	a.Envelope.Origin.Auth = stored(v)
-	fields := v.Field()
+	v := e.Verdicts
+	a.Envelope.Origin.Auth = Stored(e)
+	fields := e.Field()
 	if o.ReceivedSPF {
 		fields = append(fields, v.ReceivedSPF(id)...)
 	}
@@ -47,14 +52,31 @@ func (s *session) authenticate(tx *transaction, draft queue.Draft, a *queue.Acce
 	}
 	action, why := auth.Judge(v, rules)
 	switch {
-	case action == auth.Keep:
-		return nil
 	case action == auth.Refuse && tx.passage.failed == nil:
 		return refuse(reasonDMARC, 550, smtp.StatusRelayDenied, why)
+	case action != auth.Keep: // what the primary has seen of a message may have been enough for it
+		a.Held = alsoHeld(a.Held, why)
 	}
-	// What the primary has seen of a message may have been enough for it.
-	a.Held = cmp.Or(a.Held, why)
+	s.seal(draft.ID(), e, a)
 	return nil
+}
+
+// seal puts an ARC set in front of all other trace fields. A message whose chain
+// may not go on, or that cannot be sealed, is taken as it is.
+func (s *session) seal(id queue.ID, e auth.Examination, a *queue.Acceptance) {
+	sealer := s.server.options.Authentication.Sealer
+	if sealer == nil {
+		return
+	}
+	set, err := e.Seal(sealer, a.Trace, a.At)
+	switch {
+	case errors.Is(err, arc.ErrUnsealed):
+	case err != nil:
+		s.server.options.Log.Warn("message.unsealed", "id", id, "error", err)
+	default:
+		a.Trace = append(set, a.Trace...)
+		a.Envelope.Origin.Auth.ARC.Sealed = true
+	}
 }
 
 // domainOf is the relay domain of a recipient that was admitted.
@@ -64,7 +86,17 @@ func domainOf(forwardPath string) string {
 	return domain
 }
 
-// stored makes of verdicts what is kept with the message.
+// Stored makes of what was found out what is kept with the message.
+func Stored(e auth.Examination) queue.Verdicts {
+	kept, c := stored(e.Verdicts), e.Chain
+	kept.ARC = queue.ARC{Result: string(c.Status), OldestPass: c.OldestPass, Reason: c.Reason}
+	for _, set := range c.Sets {
+		kept.ARC.Sealers = append(kept.ARC.Sealers, strings.ToValidUTF8(set.Domain, "?"))
+	}
+	return kept
+}
+
+// stored does so for the verdicts.
 func stored(v auth.Verdicts) queue.Verdicts {
 	d := v.DMARC
 	kept := queue.Verdicts{By: v.By, MailFrom: queue.SPF(v.MailFrom), Hello: queue.SPF(v.Hello), Unchecked: v.Unchecked,

@@ -37,7 +37,8 @@ type conn struct {
 	began   time.Time
 
 	stream   net.Conn      // raw, or TLS on it
-	in       *bufio.Reader // from stream
+	in       *bufio.Reader // from few, or few itself
+	few      *bufio.Reader // from stream
 	pending  []byte        // for the engine to read first
 	reply    []byte        // lines of a reply whose last one has not been written
 	held     []byte        // replies that go out with the next one
@@ -63,23 +64,24 @@ type conn struct {
 	flaws    int          // command lines that we refused
 	fault    error        // of the last read; nothing is read after it
 
-	mu       sync.Mutex
-	refused  map[string]int
-	counted  bool // a refusal since the engine was given its command
-	waiting  bool // for a command, in Read
-	draining bool
-	closed   bool
+	mu        sync.Mutex
+	refused   map[string]int
+	counted   bool      // a refusal since the engine was given its command
+	waiting   bool      // for a command, in Read
+	owing     time.Time // since when the client has kept us waiting; zero if it does not
+	draining  bool
+	dismissed bool // its place is for another
+	closed    bool
 }
 
 const (
-	readBuffer  = 8 << 10
 	maxFlaws    = 10
 	clientHello = 0x16 // the first octet of a TLS record with a handshake
 )
 
 func newConn(g *guard, raw net.Conn, address netip.Addr) *conn {
-	return &conn{raw: raw, guard: g, address: address, began: time.Now(),
-		stream: raw, in: bufio.NewReaderSize(raw, readBuffer), refused: map[string]int{}}
+	few := bufio.NewReaderSize(raw, fewOctets)
+	return &conn{raw: raw, guard: g, address: address, began: time.Now(), stream: raw, in: few, few: few, refused: map[string]int{}}
 }
 
 // Read gives the engine the next command line or content. A fault of ours in
@@ -149,9 +151,11 @@ func (c *conn) nextCommand() error {
 // readLine reads a command line that has to come within Timeouts.Command.
 func (c *conn) readLine() ([]byte, error) {
 	if !c.wait(time.Now().Add(c.timeouts().Command)) {
-		return nil, c.farewell(c.shuttingDown())
+		return nil, c.farewell(c.notNow())
 	}
+	c.slim()
 	first, err := c.in.Peek(1)
+	c.widen()
 	if err == nil && first[0] == clientHello { // a TLS ClientHello has no line end to wait for
 		return nil, c.answer(refuse(reasonForeign, 554, smtp.StatusProtocolMismatch, "STARTTLS comes first").fatal())
 	}
@@ -160,7 +164,7 @@ func (c *conn) readLine() ([]byte, error) {
 		line, err = c.in.ReadSlice('\n')
 	}
 	if c.stopWaiting() && err != nil {
-		return nil, c.farewell(c.shuttingDown())
+		return nil, c.farewell(c.notNow())
 	}
 	switch {
 	case errors.Is(err, bufio.ErrBufferFull):
@@ -329,8 +333,6 @@ func (c *conn) answer(r *refusal) error {
 	return nil
 }
 
-func (c *conn) shuttingDown() *refusal { return shuttingDown(c.hostname()) }
-
 // farewell says why the connection ends.
 func (c *conn) farewell(r *refusal) error {
 	c.refuse(r.reason)
@@ -367,27 +369,28 @@ func (c *conn) fail(err error) error {
 	return c.fault
 }
 
-// wait begins to wait for the client. It is false if there is to be no next command.
+// wait begins to wait for the client. It is false if there is to be no next command, as notNow says.
 func (c *conn) wait(until time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.draining {
+	if c.draining || c.dismissed {
 		return false
 	}
 	if last := c.began.Add(c.timeouts().Session); last.Before(until) {
 		until = last
 	}
 	c.waiting = true
+	c.keep(time.Now())
 	c.raw.SetReadDeadline(until)
 	return true
 }
 
-// stopWaiting reports whether drain has come in between.
+// stopWaiting reports whether drain or dismiss has come in between.
 func (c *conn) stopWaiting() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.waiting = false
-	return c.draining
+	c.waiting, c.owing = false, time.Time{}
+	return c.draining || c.dismissed
 }
 
 // drain ends the connection at its next command, or now if it waits for one.

@@ -81,6 +81,11 @@ func (s *session) accept(tx *transaction, draft queue.Draft, r io.Reader) (smtp.
 	at := time.Now()
 	a := queue.Acceptance{At: at, Envelope: envelope, Trace: s.traceField(envelope, draft.ID(), at),
 		MessageID: head.messageID, Lifetime: s.server.options.Lifetime}
+	verdict, no := s.screen(envelope, draft)
+	if no != nil {
+		return smtp.Reply{}, no
+	}
+	filtered(&a, verdict) // before the seal, which covers the message as it leaves
 	if no := s.authenticate(tx, draft, &a); no != nil {
 		return smtp.Reply{}, no
 	}

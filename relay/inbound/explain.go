@@ -181,6 +181,9 @@ func (e *Explanation) wanted(s *Server, q Question, decision admitted) *refusal 
 	if no == nil && !allowed {
 		no = e.met(s, q, decision)
 	}
+	if names := s.filterNames(); no == nil && names != "" {
+		e.fact("filters", "%s asked about the content when all of it has come", names)
+	}
 	return no
 }
 
@@ -208,7 +211,7 @@ func (s *Server) obstacle(upstream string, a admitted, state health.State) *refu
 		return paused()
 	case s.storeFailure() != nil:
 		return storeFailed()
-	case a.no != nil, a.pass && state == health.Up: // it passes without being kept
+	case a.no != nil, a.pass && state == health.Up && !s.filters(): // it passes without being kept
 		return nil
 	}
 	return probe.keepable(upstream, 0)

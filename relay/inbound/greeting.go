@@ -12,6 +12,7 @@ import (
 // do not are programs that never read a reply.
 func (c *conn) greet() error {
 	if c.guard.server.proxied(c.address) {
+		c.widen()
 		if err := c.unwrap(); err != nil {
 			return err
 		}
@@ -30,5 +31,5 @@ func (c *conn) greet() error {
 			return c.fail(err)
 		}
 	}
-	return nil // a drain is said at the first command
+	return nil // a drain, or that it has to go, is said at the first command
 }

@@ -37,6 +37,9 @@ func (g *guard) Accept() (net.Conn, error) {
 		}
 		address := addressOf(raw.RemoteAddr())
 		exempt, reason := g.server.enter(address)
+		if reason == "" || reason == reasonConnections {
+			g.server.makeRoom(time.Now())
+		}
 		if reason != "" {
 			g.turnAway(raw, address, reason)
 			continue
@@ -64,6 +67,7 @@ func (g *guard) forget(c *conn) {
 	g.mu.Lock()
 	delete(g.conns, c)
 	g.mu.Unlock()
+	g.server.crowd.left(c)
 	g.server.door.leave(c.address, c.exempt)
 }
 

@@ -28,6 +28,7 @@
 //
 //	message.accepted         id first: a message is ours
 //	message.passed           the primary has it, and the client is told what it said
+//	message.filtered         what a content filter has decided, unless it accepts
 //	message.unnoted          the primary has it, and the ledger could not be written
 //	message.refused          content that was refused at its end, or could not be stored
 //	session.refused          one line for each session in which something was refused, with the reasons
@@ -38,6 +39,7 @@
 //	sender.returned          a deferred sender keeps coming back: its mail is taken
 //	intake.failed            the store failed: nothing more is accepted
 //	intake.paused, intake.resumed
+//	auth.panic               a fault of ours in a check of who wrote a message; its result is temperror
 //	engine.error             go-smtp met something it did not expect
 //	certificate.self_signed  no certificate was given; senders that verify will not trust this one
 //	certificate.loaded, certificate.invalid
@@ -93,10 +95,15 @@ const (
 	reasonConnections  = "too_many_connections"
 	reasonPerAddress   = "too_many_connections_of_address"
 	reasonPerNetwork   = "too_many_connections_of_network"
+	reasonDismissed    = "dismissed" // it kept us waiting when there was little room
 	reasonProxy        = "bad_proxy_header"
 	reasonListed       = "dns_listed"
 	reasonSlow         = "slow_sender"
 	reasonGreylisted   = "greylisted"
+	reasonFiltered     = "filter_rejected"
+	reasonFilterDefers = "filter_deferred"
+	reasonFilterFailed = "filter_failed" // it could not be asked
+	reasonFilterHeld   = "filter_held"   // instead of being passed
 	reasonOwnHello     = "own_hello"
 	reasonTarpit       = "tarpit" // a refusal that had to be waited for
 	reasonDMARC        = "dmarc"

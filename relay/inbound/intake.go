@@ -38,6 +38,7 @@ func (c *conn) readChunk(p []byte) (int, error) {
 		c.allow()
 	}
 	n, err := c.in.Read(p[:min(int64(len(p)), c.chunk)])
+	c.heard()
 	c.content.scan(p[:n])
 	c.chunk -= int64(n)
 	c.received += int64(n)
@@ -77,7 +78,9 @@ func (b body) Read(p []byte) (int, error) {
 func (c *conn) readData(p []byte) (int, error) {
 	if c.in.Buffered() == 0 {
 		c.allow()
-		if _, err := c.in.Peek(1); err != nil {
+		_, err := c.in.Peek(1)
+		c.heard()
+		if err != nil {
 			return 0, c.lost(err)
 		}
 	}
@@ -96,13 +99,14 @@ func (c *conn) readData(p []byte) (int, error) {
 // allow gives the next octet of content its time: Idle, or less if the content
 // comes too slowly on the whole.
 func (c *conn) allow() {
-	limits := &c.guard.server.options.Limits
-	slowest := c.since.Add(c.timeouts().Idle + time.Duration(c.excused.Load()) + time.Duration(float64(c.received)/float64(limits.Rate)*float64(time.Second)))
+	rate := float64(c.guard.server.options.Limits.Rate)
+	owing := c.since.Add(time.Duration(c.excused.Load()) + time.Duration(float64(c.received)/rate*float64(time.Second)))
+	slowest := owing.Add(c.timeouts().Idle)
 	at := c.until(c.timeouts().Idle)
 	if c.slow = slowest.Before(at); c.slow {
 		at = slowest
 	}
-	c.raw.SetReadDeadline(at)
+	c.expect(at, owing)
 }
 
 // until is d from now, or the end of the session.
@@ -118,9 +122,12 @@ func (c *conn) until(d time.Duration) time.Time {
 // that no reply of the engine says anything about the message.
 func (c *conn) lost(err error) error {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		if c.slow {
+		switch {
+		case c.gone():
+			c.refuse(reasonDismissed)
+		case c.slow:
 			c.refuse(reasonSlow)
-		} else {
+		default:
 			c.refuse(reasonTimeout)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/mxkeep/mxkeep/health"
 	"github.com/mxkeep/mxkeep/queue"
+	"github.com/mxkeep/mxkeep/relay/milter"
 	"github.com/mxkeep/mxkeep/relay/outbound"
 	"github.com/mxkeep/mxkeep/relay/smtp"
 )
@@ -56,6 +57,7 @@ type Options struct {
 	Greylist Greylist
 
 	Authentication Authentication
+	Filters        milter.Chain   // who is asked about content before it is accepted; may be nil
 	Trusted        []netip.Prefix // networks for whose clients neither Rates nor the limits of an address count; may be nil
 	Timeouts       Timeouts
 	Returning      Returning
@@ -66,7 +68,7 @@ type Options struct {
 
 // Limits bound what clients may use.
 type Limits struct {
-	Sessions           int   // at the same time; default 500
+	Sessions           int   // at the same time; default 5000
 	SessionsPerAddress int   // at the same time of one address; default 50
 	SessionsPerNetwork int   // at the same time of an IPv4 /24 or an IPv6 /64; default 200
 	MessageSize        int64 // octets of content; default 157286400, as Exchange Online says
@@ -142,7 +144,7 @@ func (o *Options) complete() error {
 }
 
 func (l *Limits) complete() {
-	setDefault(&l.Sessions, 500)
+	setDefault(&l.Sessions, 5000)
 	setDefault(&l.SessionsPerAddress, 50)
 	setDefault(&l.SessionsPerNetwork, 200)
 	setDefault(&l.MessageSize, 157286400)

@@ -64,7 +64,7 @@ func (s *session) ask(tx *transaction, upstream string, path smtp.Path, to queue
 		open = nil
 	}
 	var a outbound.Answer
-	data := s.client.next() == "DATA"
+	data := s.client.next() == "DATA" && !s.server.filters()
 	first := open == nil
 	if first {
 		open, a = s.openPassage(tx, upstream, to, data)
@@ -124,6 +124,9 @@ func (s *session) observe(a outbound.Answer) {
 // mayPass reports whether mail for some domain could pass now without being
 // stored: then a full disk is no reason yet to refuse MAIL.
 func (s *Server) mayPass() bool {
+	if s.filters() {
+		return false
+	}
 	for domain, rule := range s.options.Rules {
 		if upstream := s.options.Domains[domain]; s.canPass(upstream) && rule.passes(health.Up) && s.options.State(upstream) == health.Up {
 			return true
@@ -139,8 +142,8 @@ func (s *Server) canPass(upstream string) bool { return s.options.Primaries[upst
 // not be taken into custody instead.
 func (s *session) admitPassed(tx *transaction, upstream string, path smtp.Path, to queue.Recipient, wait bool) *refusal {
 	lack := s.keepable(upstream, tx.size)
-	if lack != nil && tx.undecided() && s.server.options.State(upstream) != health.Up {
-		return lack // if it failed, nobody would have the mail
+	if lack != nil && tx.undecided() && (s.server.filters() || s.server.options.State(upstream) != health.Up) {
+		return lack // it has to be kept to be filtered; and if the primary failed, nobody would have the mail
 	}
 	keep, no := s.ask(tx, upstream, path, to)
 	switch {

@@ -209,8 +209,9 @@ func TestParametersArePassed(t *testing.T) {
 	w.close()
 	g.over()
 
+	// No session that is idle decides what the primary lacks.
 	bare := "S: 220 x\nC: EHLO mx2.example\nS: 250-primary.example\nS: 250 SIZE 10\n"
-	g = front(t, nil, bare+"C: MAIL FROM:<s@far.example>\nS: 250 ok\nC: RCPT TO:<a@d.example>\nS: 250 ok\nC: RCPT TO:<b@d.example>\nS: 250 ok\nC: DATA\nS: 354 go\ncontent\nS: 250 taken")
+	g = front(t, nil, bare, bare, bare+"C: MAIL FROM:<s@far.example>\nS: 250 ok\nC: RCPT TO:<a@d.example>\nS: 250 ok\nC: RCPT TO:<b@d.example>\nS: 250 ok\nC: DATA\nS: 354 go\ncontent\nS: 250 taken")
 	w = g.dial("192.0.2.1").hello()
 	for _, test := range [][2]string{{"SMTPUTF8", "550 5.6.7"}, {"BODY=8BITMIME", "554 5.6.3"}, {"SIZE=11", "552 5.3.4"}} {
 		w.ask("MAIL FROM:<s@far.example> "+test[0], "250")

@@ -3,11 +3,13 @@ package inbound
 import (
 	"context"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/mxkeep/mxkeep/queue"
 	"github.com/mxkeep/mxkeep/queue/failpoint"
 	"github.com/mxkeep/mxkeep/relay/auth"
+	"github.com/mxkeep/mxkeep/relay/milter"
 	"github.com/mxkeep/mxkeep/relay/outbound"
 	"github.com/mxkeep/mxkeep/relay/smtp"
 )
@@ -24,6 +26,7 @@ type passing struct {
 	failed  *queue.Result
 	at      time.Time
 	trace   []byte
+	verdict milter.Verdict // of the content filters
 	strip   *auth.Stripper // of what goes to the primary; nil if nothing is to be taken out
 }
 
@@ -38,6 +41,9 @@ func (s *session) pass(tx *transaction, primary *outbound.Passage, r io.Reader) 
 	p.begin()
 	if p.draft != nil {
 		defer func() { p.draft.Abort() }()
+	}
+	if s.server.filters() {
+		return p.screened(r)
 	}
 	if no := p.consent(); no != nil {
 		return smtp.Reply{}, no
@@ -77,7 +83,7 @@ func (p *passing) id() queue.ID {
 	return p.draft.ID()
 }
 
-// consent asks the primary to take content, and sends our trace field first.
+// consent asks the primary to take content, and sends what stands before it first.
 func (p *passing) consent() *refusal {
 	a := p.primary.Data(p.cut)
 	p.observe(a)
@@ -85,7 +91,7 @@ func (p *passing) consent() *refusal {
 		return handedOn(a.Reply)
 	}
 	if a.Outcome == outbound.Agreed {
-		a = p.primary.Send(p.trace)
+		a = p.primary.Send(slices.Concat(p.verdict.Header, p.trace))
 		p.observe(a)
 	}
 	if a.Outcome != outbound.Agreed {
@@ -147,8 +153,14 @@ func (p *passing) end(head *header, size int64) (smtp.Reply, *refusal) {
 		return smtp.Reply{}, no
 	}
 	p.tx.passage.failed = p.failed
+	return p.retain(head, size)
+}
+
+// retain takes the message into custody.
+func (p *passing) retain(head *header, size int64) (smtp.Reply, *refusal) {
 	kept := queue.Acceptance{At: p.at, Envelope: p.tx.envelope, Trace: p.trace,
 		MessageID: head.messageID, Lifetime: p.server.options.Lifetime}
+	filtered(&kept, p.verdict)
 	if no := p.authenticate(p.tx, p.draft, &kept); no != nil {
 		return smtp.Reply{}, no
 	}

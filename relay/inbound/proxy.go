@@ -114,11 +114,11 @@ func readProxy2(in *bufio.Reader) (from netip.Addr, err error) {
 // if it had come itself. Who has no header gets no reply: it is no proxy.
 func (c *conn) unwrap() error {
 	if !c.wait(time.Now().Add(proxyTime)) {
-		return c.farewell(c.shuttingDown())
+		return c.farewell(c.notNow())
 	}
 	address, err := readProxy(c.in)
 	if c.stopWaiting() && err != nil {
-		return c.farewell(c.shuttingDown())
+		return c.farewell(c.notNow())
 	}
 	if err != nil && c.in.Buffered() == 0 && !errors.Is(err, os.ErrDeadlineExceeded) {
 		return c.fail(err) // it only looked whether we are here

@@ -1,6 +1,7 @@
 package inbound
 
 import (
+	"bufio"
 	"cmp"
 	"context"
 	"errors"
@@ -10,12 +11,15 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"github.com/mxkeep/mxkeep/relay/milter"
 )
 
 // Server accepts mail into a store. Its methods may be called concurrently.
 type Server struct {
 	options   Options
 	door      door
+	crowd     crowd
 	meter     *meter
 	lists     *lists
 	greylist  *greylist
@@ -24,6 +28,7 @@ type Server struct {
 	returning *returning
 	counts    counts
 	buffers   sync.Pool // of *[]byte, to read content
+	readers   sync.Pool // of *bufio.Reader, for what clients say
 
 	mu      sync.Mutex
 	paused  Pause
@@ -47,6 +52,7 @@ type Stats struct {
 	Passed      int64             // messages handed to a primary since the start
 	Unnoted     int64             // of them, without their ledger line
 	ListsFailed int64             // questions to DNS lists without an answer since the start
+	Filters     []milter.Status   // in the order in which they are asked
 	Refused     map[string]int64  // since the start, by reason; every reason is there from the start
 	Refusing    string            // why nothing can be stored now, "" if it can
 	Full        map[string]string // which limit leaves no room for mail for an upstream, by upstream
@@ -86,7 +92,8 @@ func (c *counts) unnote() {
 	c.unnoted++
 }
 
-const contentBuffer = 32 << 10
+// contentBuffer takes at once what a client may have sent.
+const contentBuffer = readBuffer
 
 // New checks the options and makes a server, which opens nothing until Serve.
 func New(o Options) (*Server, error) {
@@ -105,6 +112,7 @@ func New(o Options) (*Server, error) {
 		returning: newReturning(o.Returning),
 		counts:    newCounts(m),
 		buffers:   sync.Pool{New: func() any { b := make([]byte, contentBuffer); return &b }},
+		readers:   sync.Pool{New: func() any { return bufio.NewReaderSize(nil, readBuffer) }},
 		failed:    make(chan struct{}),
 	}, nil
 }
@@ -115,6 +123,8 @@ func New(o Options) (*Server, error) {
 // listener or the store failed.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	g := newGuard(s, l)
+	s.crowd.add(g)
+	defer s.crowd.remove(g)
 	base, cancel := context.WithCancel(context.WithoutCancel(ctx)) // content that is coming may still be committed
 	defer cancel()
 	passing, cut := context.WithCancel(base)
@@ -185,7 +195,7 @@ func (s *Server) pause() Pause {
 
 // Stats says what the server does.
 func (s *Server) Stats() Stats {
-	st := Stats{Sessions: s.door.sessions(), Paused: s.pause(), ListsFailed: s.lists.failed.Load()}
+	st := Stats{Sessions: s.door.sessions(), Paused: s.pause(), ListsFailed: s.lists.failed.Load(), Filters: s.options.Filters.Status()}
 	s.counts.mu.Lock()
 	st.Accepted, st.Passed, st.Unnoted = s.counts.accepted, s.counts.passed, s.counts.unnoted
 	st.Refused = maps.Clone(s.counts.refused)

@@ -362,7 +362,7 @@ func TestOptions(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Pause(Pause{}) // with the log that is nobody's
-	if s.options.Limits.Sessions != 500 || s.options.Timeouts.Command != 5*time.Minute {
+	if s.options.Limits.Sessions != 5000 || s.options.Timeouts.Command != 5*time.Minute {
 		t.Errorf("defaults %+v", s.options)
 	}
 }

@@ -6,8 +6,8 @@ var refusals = [...]string{reasonRelayDenied, reasonUnknown, reasonNotKnown, rea
 	reasonUpstream, reasonRecipients, reasonRefusals, reasonErrors, reasonPath, reasonParameter, reasonPlaintext, reasonRequireTLS, reasonUTF8,
 	reasonSequence, reasonSyntax, reasonControl, reasonLineEnd, reasonLineLength, reasonHello, reasonChunk, reasonForeign, reasonEarly,
 	reasonInjection, reasonHandshake, reasonTimeout, reasonDeaf, reasonBareCRLF, reasonSize, reasonLoop, reasonTruncated, reasonPaused,
-	reasonDraining, reasonSpace, reasonLimit, reasonStore, reasonConnections, reasonPerAddress, reasonPerNetwork, reasonProxy, reasonListed,
-	reasonSlow, reasonGreylisted, reasonOwnHello, reasonTarpit, reasonDMARC, reasonPanic, reasonNotSupported}
+	reasonDraining, reasonSpace, reasonLimit, reasonStore, reasonConnections, reasonPerAddress, reasonPerNetwork, reasonDismissed, reasonProxy, reasonListed,
+	reasonSlow, reasonGreylisted, reasonOwnHello, reasonTarpit, reasonDMARC, reasonFiltered, reasonFilterDefers, reasonFilterFailed, reasonPanic, reasonNotSupported}
 
 // newCounts begins to count for every reason. Of what may be used in a minute
 // only the limits that there are have one.

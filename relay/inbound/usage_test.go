@@ -29,17 +29,17 @@ func TestExplainLimits(t *testing.T) {
 		want, fact   string
 		reply        string
 	}{
-		{"nothing is near", "192.0.2.1", func(o *Options) {}, letter, "take upstream_down", "sessions: open now: 1 of 50 for 192.0.2.1, 1 of 200 for 192.0.2.0/24, 1 of 500 in all", ""},
-		{"another one of the network", "192.0.2.9", func(o *Options) {}, letter, "take upstream_down", "sessions: open now: 0 of 50 for 192.0.2.9, 1 of 200 for 192.0.2.0/24, 1 of 500 in all", ""},
+		{"nothing is near", "192.0.2.1", func(o *Options) {}, letter, "take upstream_down", "sessions: open now: 1 of 50 for 192.0.2.1, 1 of 200 for 192.0.2.0/24, 1 of 5000 in all", ""},
+		{"another one of the network", "192.0.2.9", func(o *Options) {}, letter, "take upstream_down", "sessions: open now: 0 of 50 for 192.0.2.9, 1 of 200 for 192.0.2.0/24, 1 of 5000 in all", ""},
 		{"sessions in all", "198.51.100.1", func(o *Options) { o.Limits.Sessions = 1 }, letter, "defer too_many_connections", "sessions: open now: 0 of 50 for 198.51.100.1, 0 of 200 for 198.51.100.0/24, 1 of 1 in all", tooMany},
-		{"of the address", "192.0.2.1", func(o *Options) { o.Limits.SessionsPerAddress = 1 }, letter, "defer too_many_connections_of_address", "sessions: open now: 1 of 1 for 192.0.2.1, 1 of 200 for 192.0.2.0/24, 1 of 500 in all", tooMany},
-		{"of the network", "192.0.2.9", func(o *Options) { o.Limits.SessionsPerNetwork = 1 }, letter, "defer too_many_connections_of_network", "sessions: open now: 0 of 50 for 192.0.2.9, 1 of 1 for 192.0.2.0/24, 1 of 500 in all", tooMany},
+		{"of the address", "192.0.2.1", func(o *Options) { o.Limits.SessionsPerAddress = 1 }, letter, "defer too_many_connections_of_address", "sessions: open now: 1 of 1 for 192.0.2.1, 1 of 200 for 192.0.2.0/24, 1 of 5000 in all", tooMany},
+		{"of the network", "192.0.2.9", func(o *Options) { o.Limits.SessionsPerNetwork = 1 }, letter, "defer too_many_connections_of_network", "sessions: open now: 0 of 50 for 192.0.2.9, 1 of 1 for 192.0.2.0/24, 1 of 5000 in all", tooMany},
 		{"connections in a minute", "192.0.2.1", func(o *Options) { o.Rates.PerAddress.Connections = 1 }, letter, "defer connection_rate_of_address", "rate: connections in a minute: 1 of 1 for 192.0.2.1", tooMany},
 		{"messages in a minute", "192.0.2.9", func(o *Options) { o.Rates.PerNetwork.Messages, o.Rates.All.Messages = 1, 10 }, letter, "defer message_rate_of_network", "rate: messages in a minute: 1 of 1 for 192.0.2.0/24, 1 of 10 in all", tooMuch},
 		{"recipients in a minute", "198.51.100.1", func(o *Options) { o.Rates.All.Recipients = 1 }, letter, "defer recipient_rate", "rate: recipients in a minute: 1 of 1 in all", tooMuch},
 		{"bytes in a minute", "192.0.2.1", func(o *Options) { o.Rates.PerAddress.Bytes = 100 }, letter, "defer byte_rate_of_address", "rate: bytes of content in a minute: 103 of 100 for 192.0.2.1", tooMuch},
 		{"faults bar no mail", "192.0.2.1", func(o *Options) { o.Rates.PerAddress.BadCommands = 5 }, func(w *wire) { w.ask("XYZZY", "500") }, "take upstream_down", "rate: bad commands in a minute: 1 of 5 for 192.0.2.1", ""},
-		{"a trusted one", "203.0.113.1", func(o *Options) { o.Limits.SessionsPerAddress, o.Rates.All.Messages = 1, 1 }, letter, "take upstream_down", "sessions: open now: 1 of 500 in all", ""},
+		{"a trusted one", "203.0.113.1", func(o *Options) { o.Limits.SessionsPerAddress, o.Rates.All.Messages = 1, 1 }, letter, "take upstream_down", "sessions: open now: 1 of 5000 in all", ""},
 		{"a proxy", "10.0.0.1", behindProxy, letter, "take upstream_down", "client: 10.0.0.1 is a proxy: what counts is the client that it names", ""},
 		{"no client", "", func(o *Options) { o.Rates.All.Messages = 1 }, letter, "take upstream_down", "client: none is named: the limits and lists of clients are not looked at", ""},
 		{"TLS only", "192.0.2.1", func(o *Options) { o.Secured = map[string]bool{"d.example": true} }, func(w *wire) { w.ask("RSET", "250") }, "take upstream_down", "tls: the domain takes mail over TLS only: in plaintext the recipient is refused", ""},
@@ -100,7 +100,7 @@ func TestExplainWhatIsNotAsked(t *testing.T) {
 // TestReasonsAreCountedFromTheStart: each reason in this package is one of a
 // refusal, or says why mail is taken.
 func TestReasonsAreCountedFromTheStart(t *testing.T) {
-	taken := []string{reasonPass, reasonReturning, reasonDegraded, reasonDown, reasonRecovering}
+	taken := []string{reasonPass, reasonReturning, reasonDegraded, reasonDown, reasonRecovering, reasonFilterHeld}
 	file, err := parser.ParseFile(token.NewFileSet(), "inbound.go", nil, 0)
 	if err != nil {
 		t.Fatal(err)

@@ -173,7 +173,7 @@ func firstBad(recent []health.Signal) (first time.Time) {
 	for n := len(recent) - 1; n >= 0; n-- {
 		s := recent[n]
 		switch {
-		case s.Source == health.SourceSender:
+		case s.Source == health.SourceSender, s.Source == health.SourceControl: // they have seen nothing of the upstream
 		case s.Class == health.OK:
 			return first
 		case s.Class == health.Outage:

@@ -340,11 +340,14 @@ func TestFirstBad(t *testing.T) {
 			if c == 's' {
 				s = health.Signal{At: at(n + 1), Source: health.SourceSender}
 			}
+			if c == 'c' {
+				s = health.Signal{At: at(n + 1), Source: health.SourceControl, Class: health.OK}
+			}
 			all = append(all, s)
 		}
 		return all
 	}
-	for classes, want := range map[string]int{"": 0, "k": 0, "ko": 2, "okoo": 3, "oo": 1, "koto": 2, "kosso": 2, "ok": 0, "ktto": 4} {
+	for classes, want := range map[string]int{"": 0, "k": 0, "ko": 2, "okoo": 3, "oo": 1, "koto": 2, "kosso": 2, "koco": 2, "ok": 0, "ktto": 4} {
 		got := firstBad(of(classes))
 		if want == 0 && !got.IsZero() || want > 0 && !got.Equal(at(want)) {
 			t.Errorf("%q: %v", classes, got)

@@ -44,12 +44,15 @@ func (a answer) verdict() reply.Verdict {
 	return reply.ClassifyError(a.phase, a.failure)
 }
 
+// brokenOff is what is kept of an attempt that we have ended.
+const brokenOff = "broken off by the relay"
+
 // record is the answer as the queue keeps it, verbatim.
 func (a answer) record() queue.Reply {
 	r := queue.Reply{Command: a.command, Code: a.reply.Code, Enhanced: a.reply.Status.String(), Text: strings.Join(a.reply.Lines, "\n")}
 	switch {
 	case a.ours:
-		r.Text = "broken off by the relay"
+		r.Text = brokenOff
 	case a.cause != nil:
 		r.Text = a.cause.Error()
 	}

@@ -30,6 +30,7 @@ type delivery struct {
 	path     smtp.Path // the reverse-path
 	utf8     bool      // SMTPUTF8 is needed
 	open     func() (io.ReadCloser, error)
+	pending  []int    // recipients to deliver to
 	session  *session // nil between connections
 	dsn      bool     // the last session could be told of NOTIFY
 	report   Report
@@ -50,7 +51,13 @@ type member struct {
 // Cancelling ctx breaks off what runs, except that the reply to a final dot is
 // waited for; its deadline bounds everything.
 func (u *Upstream) Deliver(ctx context.Context, m queue.Message, open func() (io.ReadCloser, error)) Report {
-	d := &delivery{upstream: u, message: m, open: open, report: Report{Results: map[int]queue.Result{}}}
+	d := &delivery{upstream: u, message: m, open: open, pending: m.Pending(), report: Report{Results: map[int]queue.Result{}}}
+	return d.all(ctx)
+}
+
+// all delivers to those who are pending.
+func (d *delivery) all(ctx context.Context) Report {
+	u := d.upstream
 	if !u.slots.deliver(ctx) {
 		d.giveUp(hop{}, answer{phase: health.PhaseConnect, command: "connect", ours: true})
 		return d.report
@@ -82,13 +89,13 @@ func (d *delivery) leave() {
 func (d *delivery) plan() [][]member {
 	var err error
 	if d.path, err = smtp.ParsePath(d.message.Envelope.ReversePath); err != nil {
-		d.refuse(d.message.Pending(), queue.ScopeMessage, err.Error())
+		d.refuse(d.pending, queue.ScopeMessage, err.Error())
 		return nil
 	}
 	d.utf8 = d.message.Envelope.Params.SMTPUTF8 || !d.path.ASCII()
 	var domains []string
 	byDomain := map[string][]member{}
-	for _, i := range d.message.Pending() {
+	for _, i := range d.pending {
 		path, err := smtp.ParsePath(d.message.Envelope.Recipients[i].ForwardPath)
 		if err != nil || path.IsNull() {
 			d.refuse([]int{i}, queue.ScopeOneRecipient, "no path that can be sent: "+d.message.Envelope.Recipients[i].ForwardPath)
@@ -173,7 +180,13 @@ func (d *delivery) run(ctx context.Context, members []member) (outcome, hop, boo
 			d.session, fresh = s, true
 		}
 		s := d.session
-		if lacking := s.lacks(d.message, d.utf8); lacking.Code != 0 {
+		lacking := s.lacks(d.message, d.utf8)
+		if lacking.Code != 0 && !fresh { // that is what the primary offered when the session began
+			s.quit()
+			d.session = nil
+			continue
+		}
+		if lacking.Code != 0 {
 			d.refuse(indexes(members), queue.ScopeMessage, lacking.Text())
 			return outcome{}, hop{}, false
 		}
@@ -192,7 +205,7 @@ func (d *delivery) run(ctx context.Context, members []member) (outcome, hop, boo
 // giveUp enters the same result for all recipients that have none yet.
 func (d *delivery) giveUp(at hop, a answer) {
 	d.unreachable = true
-	for _, i := range d.message.Pending() {
+	for _, i := range d.pending {
 		if _, done := d.report.Results[i]; !done {
 			d.settle(i, at, a, 0)
 		}

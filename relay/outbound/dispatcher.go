@@ -58,6 +58,10 @@ type DispatcherOptions struct {
 	Doubt       time.Duration  // a refusal for good is believed once the upstream has been up for so long; default 10 minutes
 	Notifier    *dsn.Notifier  // tells senders; default one that tells nobody
 	Spike       SpikeRules
+	// Independent says that the messages go to many who have nothing to do with
+	// each other: no failure of one holds up another, and there is no ramp:
+	// StartRate and Connections are what may be, always.
+	Independent bool
 	// Incident says whether an incident of the upstream lasts, and otherwise since
 	// when the last one is over; nil: there is none, and it is over since
 	// Status.Since. Called concurrently, and must be quick.

@@ -2,11 +2,13 @@ package outbound
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -82,6 +84,35 @@ func TestDelivers(t *testing.T) {
 		want := fmt.Sprintf("delivery.delivered id=%s sid= upstream=exo address= command= code=0 enhanced= attempt=1 recipients=1 took=0s next=0s maybe_duplicate=false reply=so it is", id)
 		if lines := log.all(); len(lines) != 1 || lines[0] != want {
 			t.Errorf("%q\nwant %q", lines, want)
+		}
+		d.end(nil)
+	})
+}
+
+// TestOutgoing: what leaves is what the caller makes of what is stored, and what
+// cannot be read is held as ever.
+func TestOutgoing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var left string
+		d := newDesk(t, func(_ context.Context, m queue.Message, open func() (io.ReadCloser, error)) Report {
+			content, err := open()
+			if err != nil {
+				return Report{Content: err}
+			}
+			all, err := io.ReadAll(content)
+			if err := errors.Join(err, content.Close()); err != nil {
+				return Report{Content: err}
+			}
+			left = string(all)
+			return gives(m, queue.Delivered, queue.ScopeNone, health.OK)
+		}, func(o *DispatcherOptions) {
+			o.Outgoing = func(m queue.Message, stored io.Reader) io.Reader {
+				return io.MultiReader(strings.NewReader(string(m.ID)+"\r\n"), stored)
+			}
+		})
+		id := d.accept(1)[0]
+		if got := d.state(id); got != queue.StateDelivered || left != string(id)+"\r\n"+text {
+			t.Errorf("%v, %q", got, left)
 		}
 		d.end(nil)
 	})

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mxkeep/mxkeep/relay/dns"
 	"github.com/mxkeep/mxkeep/relay/smtp"
 )
 
@@ -21,6 +22,8 @@ type Options struct {
 	Name string // of the upstream, as configured
 	// Hosts are tried in their order: a name, an IP address, or one of them with
 	// a port behind a colon. An IPv6 address with a port stands in brackets.
+	// "mx:DOMAIN" stands for the hosts of the domain's MX records, without us and
+	// without those of our preference or worse.
 	Hosts []string
 	Port  int    // of hosts without one; default 25
 	Hello string // our name for EHLO
@@ -51,7 +54,9 @@ type Options struct {
 	// It is called concurrently, and must be quick; may be nil.
 	Hear func(Heard)
 
-	Resolver Resolver
+	Resolver  Resolver
+	Exchanges ExchangeResolver // for hosts by MX records
+	Keep      dns.Keep         // where the last good MX records outlive the process; may be nil
 	// Dial opens a connection to "ip:port"; default a net.Dialer that uses SourceAddress.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
@@ -69,6 +74,7 @@ const (
 	TLSRequired      TLSPolicy = iota // encrypted, and the name in the certificate is right
 	TLSOpportunistic                  // encrypted if it is offered, whoever it is
 	TLSNone                           // never encrypted
+	TLSEncrypted                      // encrypted, whoever it is
 )
 
 // TLS says how sessions are secured. At least TLS 1.2 is spoken.
@@ -77,12 +83,17 @@ type TLS struct {
 	ServerName  string           // to find in the certificate; default the host's name
 	Roots       *x509.CertPool   // nil are the system's
 	Certificate *tls.Certificate // ours, shown if the primary asks for it; may be nil
+	// Verify, if not nil, judges what the host showed instead of Roots and its name.
+	Verify func(tls.ConnectionState) error
 }
 
 func (t TLS) config(host string) *tls.Config {
 	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: host, RootCAs: t.Roots, InsecureSkipVerify: t.Policy != TLSRequired}
 	if t.ServerName != "" {
 		c.ServerName = t.ServerName
+	}
+	if t.Verify != nil {
+		c.InsecureSkipVerify, c.VerifyConnection = true, t.Verify
 	}
 	if t.Certificate != nil {
 		c.Certificates = []tls.Certificate{*t.Certificate}
@@ -168,11 +179,24 @@ func setDefault[T int | time.Duration](v *T, otherwise T) {
 type host struct {
 	name    string
 	literal netip.Addr // valid if the name is an IP address
+	mx      bool       // the name is a domain with MX records
 	port    uint16
 }
 
+const byMX = "mx:"
+
+// ByMX reports whether a host of Options.Hosts stands for those of MX records.
+func ByMX(host string) bool { return strings.HasPrefix(host, byMX) }
+
 // parseHost reads a host of Options.Hosts.
 func parseHost(s string, port int) (host, error) {
+	if ByMX(s) {
+		domain, err := smtp.ASCIIDomain(strings.TrimPrefix(s, byMX))
+		if err != nil || strings.HasPrefix(domain, "[") || port < 1 || port > 65535 {
+			return host{}, fmt.Errorf("host %q: no domain, or no port", s)
+		}
+		return host{name: domain, mx: true, port: uint16(port)}, nil
+	}
 	name := s
 	if before, after, err := net.SplitHostPort(s); err == nil {
 		name = before

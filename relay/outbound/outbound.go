@@ -1,6 +1,7 @@
 // Package outbound gives held mail to a primary.
 //
 //	Upstream    knows how to reach the primary: dials, secures, speaks SMTP, probes
+//	Internet    knows how to reach any domain, by its MX records
 //	Dispatcher  decides when and how much: one loop owns the schedule of one upstream
 //
 // An attempt is claimed in the store before anything is dialled, and settled

@@ -25,6 +25,7 @@ import (
 type pace struct {
 	max, trials int
 	first, most time.Duration
+	independent bool // there is nothing to learn from one attempt for another: the maximum, always
 	rate        rate
 
 	window  int  // at most so many attempts at once
@@ -65,6 +66,8 @@ func (p *pace) limit(state health.State) int {
 	switch {
 	case state == health.Down:
 		return 0
+	case p.independent:
+		return p.max
 	case state == health.Recovering && p.owed > 0, p.wait > 0:
 		return 1
 	}
@@ -76,7 +79,7 @@ func (p *pace) ended(epoch int, l lesson, now time.Time) {
 	if l.accepted {
 		p.rate.count(now)
 	}
-	if epoch != p.epoch {
+	if epoch != p.epoch || p.independent {
 		return
 	}
 	switch {

@@ -116,7 +116,13 @@ func (p *Passage) open(ctx context.Context, o Opening) Answer {
 			}
 			p.session, fresh = s, true
 		}
-		if lacking := p.session.lacks(p.message, p.utf8); lacking.Code != 0 {
+		lacking := p.session.lacks(p.message, p.utf8)
+		if lacking.Code != 0 && !fresh { // that is what the primary offered when the session began
+			p.upstream.quitLater(p.session)
+			p.session = nil
+			continue
+		}
+		if lacking.Code != 0 {
 			return Answer{Outcome: Declined, Reply: lacking, Lost: true, Signals: p.signals}
 		}
 		mail, rcpt := p.envelope(ctx, o)
@@ -416,7 +422,7 @@ func (p *Passage) observe(at hop, a answer, took time.Duration) {
 		return
 	}
 	p.seen[kind] = true
-	s := p.upstream.evidence(health.SourceAttempt, at, a, took)
+	s := p.upstream.evidence(health.SourcePassage, at, a, took)
 	s.Domain = p.domain
 	p.signals = append(p.signals, s)
 }

@@ -28,7 +28,7 @@ type run struct {
 func (d *Dispatcher) Run(ctx context.Context) error {
 	o := &d.options
 	r := &run{Dispatcher: d, state: health.Down, running: map[queue.ID]bool{}, ended: make(chan ended),
-		pace: pace{max: o.Connections, trials: o.Trials, first: o.Wait, most: o.MaxWait,
+		pace: pace{max: o.Connections, trials: o.Trials, first: o.Wait, most: o.MaxWait, independent: o.Independent,
 			rate: rate{start: float64(o.StartRate) / time.Minute.Seconds(), most: float64(o.MaxRate) / time.Minute.Seconds()}}}
 	r.pace.restart()
 	changed, unsubscribe := o.Health.Changed()
@@ -70,8 +70,11 @@ func (r *run) start(ctx context.Context) time.Duration {
 	r.state = state
 	limit := r.pace.limit(state)
 	pause := r.Delivery().Paused
-	if pause.Active(now) {
+	switch {
+	case pause.Active(now), status.Waits(now):
 		limit = 0
+	case status.Tries(now):
+		limit = min(limit, 1)
 	}
 	room, next := limit-len(r.running), look
 	free, begins := r.pace.rate.free(now)

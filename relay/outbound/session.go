@@ -22,6 +22,8 @@ type hop struct {
 	address netip.AddrPort // invalid if the host has none
 	source  string         // our address, "" before there is a connection
 	id      string         // the primary's name of the session, from its greeting
+	tls     *TLS           // how this one is secured; nil: as Options say
+	plain   bool           // if TLS fails, it may be tried again without
 }
 
 // where is the address as "ip:port", "" if there is none.
@@ -83,6 +85,14 @@ func addressOf(a net.Addr) string {
 	return ""
 }
 
+// security is how the session has to be secured.
+func (s *session) security() *TLS {
+	if s.hop.tls != nil {
+		return s.hop.tls
+	}
+	return &s.options.TLS
+}
+
 // begin greets, and secures the session as the policy wants.
 func (s *session) begin() answer {
 	a := s.read(health.PhaseBanner, "greeting", s.options.Timeouts.Greeting)
@@ -93,14 +103,14 @@ func (s *session) begin() answer {
 		return circular(health.PhaseBanner, "greeting", "it greets with our own name, "+s.options.Hello)
 	}
 	s.id = reply.BannerSession(a.reply.Text())
-	if a = s.hello(); !a.ok() || s.options.TLS.Policy == TLSNone {
+	if a = s.hello(); !a.ok() || s.security().Policy == TLSNone {
 		return a
 	}
 	if !s.startTLS {
-		if s.options.TLS.Policy == TLSOpportunistic {
+		if s.security().Policy == TLSOpportunistic {
 			return a
 		}
-		return answer{phase: health.PhaseTLS, command: "STARTTLS", failure: reply.TLSFailed, cause: errors.New("the primary does not offer STARTTLS")}
+		return answer{phase: health.PhaseTLS, command: "STARTTLS", failure: reply.TLSFailed, cause: errors.New("the host does not offer STARTTLS")}
 	}
 	if a = s.secure(); !a.ok() {
 		return a
@@ -143,7 +153,7 @@ func (s *session) secure() answer {
 	if s.in.Buffered() > 0 {
 		return answer{phase: health.PhaseTLS, command: "STARTTLS", failure: reply.TLSFailed, cause: errors.New("plaintext behind the reply to STARTTLS")}
 	}
-	conn := tls.Client(s.conn, s.options.TLS.config(s.host))
+	conn := tls.Client(s.conn, s.security().config(s.host))
 	s.allow(s.options.Timeouts.TLS)
 	if err := conn.Handshake(); err != nil {
 		return s.fail(health.PhaseTLS, "STARTTLS", err)
@@ -151,7 +161,7 @@ func (s *session) secure() answer {
 	state := conn.ConnectionState()
 	s.tell(fmt.Sprintf("tls %s %s", tls.VersionName(state.Version), tls.CipherSuiteName(state.CipherSuite)))
 	s.speakOver(conn)
-	s.verified = s.options.TLS.Policy == TLSRequired
+	s.verified = s.security().Policy == TLSRequired
 	return a
 }
 

@@ -80,7 +80,9 @@ func TestRequireTLSNeedsTheRightName(t *testing.T) {
 
 func TestSessionIsUsedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, nil, hello("PIPELINING", "SIZE 20")+strings.Repeat(strings.Replace(good, "x.example>", "x.example> SIZE=18", 1), 3))
+		sized := strings.Replace(good, "x.example>", "x.example> SIZE=18", 1)
+		// A new session tells whether the limit is still the same.
+		r := newRig(t, nil, hello("PIPELINING", "SIZE 20")+sized+sized+"C: QUIT\nS: 221 bye", hello("PIPELINING", "SIZE 20")+sized)
 		for range 2 {
 			r.want(r.deliver(message("b@corp.example")), "delivered", "ok@final")
 		}
@@ -412,12 +414,12 @@ func TestMayDial(t *testing.T) {
 		"10.2.0.1": false, "127.0.0.1": false, "169.254.169.254": false, "100.64.0.1": false, "0.0.0.1": false, "0.0.0.0": false,
 		"::1": false, "::": false, "fe80::1": false, "fd00::1": false, "224.0.0.1": false, "255.255.255.255": false, "64:ff9b::7f00:1": false, "64:ff9b::c000:201": true,
 	} {
-		if got := u.mayDial(netip.MustParseAddr(address)); got != want {
+		if got := u.options.mayDial(netip.MustParseAddr(address)); got != want {
 			t.Errorf("%s: %v", address, got)
 		}
 	}
 	u.options.SourceAddress = netip.MustParseAddr("192.0.2.7")
-	if u.mayDial(netip.MustParseAddr("2001:db8::1")) || !u.mayDial(netip.MustParseAddr("192.0.2.1")) {
+	if u.options.mayDial(netip.MustParseAddr("2001:db8::1")) || !u.options.mayDial(netip.MustParseAddr("192.0.2.1")) {
 		t.Error("the family of the source address does not decide")
 	}
 }

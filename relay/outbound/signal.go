@@ -13,7 +13,8 @@ func (u *Upstream) evidence(source health.Source, at hop, a answer, took time.Du
 	v := a.verdict()
 	s := health.Signal{At: time.Now(), Upstream: u.Name(), Source: source, Class: v.Class, Phase: a.phase, Command: a.command,
 		Condition: v.Condition,
-		Reply:     a.record().String(), Host: at.host, Address: at.where(), SourceIP: at.source, Session: at.id, Took: took}
+		Reply:     a.record().String(), Host: at.host, Address: at.where(), SourceIP: at.source, Session: at.id, Took: took,
+		Row: v.Row, Fix: v.Advice, Slow: v.Slow, Low: v.Low}
 	if v.Session != "" {
 		s.Session = v.Session
 	}

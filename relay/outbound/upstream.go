@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/mxkeep/mxkeep/health"
 )
 
 // Upstream is a primary to deliver to. All methods may be called concurrently.
@@ -15,9 +17,11 @@ type Upstream struct {
 	turn    atomic.Uint32 // deliveries that had to dial: which address of a host is first
 	round   atomic.Uint64 // of probes
 	slots   slots
+	way     *way // to hosts that were found already; nil: hosts say where
 
 	mu     sync.Mutex
-	idle   []*session // the one used last is last
+	last   map[string]keptExchanges // of domains among the hosts
+	idle   []*session               // the one used last is last
 	closed bool
 	ending sync.WaitGroup // idle sessions that say QUIT
 }
@@ -27,7 +31,7 @@ func NewUpstream(o Options) (*Upstream, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
-	u := &Upstream{options: o, slots: slots{most: o.Connections}}
+	u := &Upstream{options: o, slots: slots{most: o.Connections}, last: map[string]keptExchanges{}}
 	for _, text := range o.Hosts {
 		h, err := parseHost(text, o.Port)
 		if err != nil {
@@ -35,6 +39,9 @@ func NewUpstream(o Options) (*Upstream, error) {
 		}
 		if !h.literal.IsValid() && o.Resolver == nil {
 			return nil, fmt.Errorf("upstream %s: host %s needs a resolver", o.Name, h.name)
+		}
+		if h.mx && o.Exchanges == nil {
+			return nil, fmt.Errorf("upstream %s: host %s needs a resolver of MX records", o.Name, text)
 		}
 		u.hosts = append(u.hosts, h)
 	}
@@ -76,18 +83,23 @@ func (u *Upstream) give(s *session) {
 func (u *Upstream) giveLater(s *session) {
 	u.mu.Lock()
 	worn := !u.closed && s.worn(time.Now())
-	if worn {
-		u.ending.Add(1)
-	}
 	u.mu.Unlock()
 	if !worn {
 		u.give(s)
 		return
 	}
-	go func() {
-		defer u.ending.Done()
-		s.quit()
-	}()
+	u.quitLater(s)
+}
+
+// quitLater ends a session for a caller that must not wait for it.
+func (u *Upstream) quitLater(s *session) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.closed {
+		s.hangUp()
+		return
+	}
+	u.ending.Go(s.quit)
 }
 
 // expire ends a session that has waited too long. Its timer has fired, so take
@@ -135,16 +147,29 @@ func (u *Upstream) dial(ctx context.Context, each func(hop, answer, time.Duratio
 		each(at, last, 0)
 	}
 	for _, h := range hops {
-		began := time.Now()
-		s, reached, a := dial(ctx, &u.options, h, nil)
+		s, reached, a := u.try(ctx, h, each)
 		if s != nil {
 			return s, reached, a
 		}
 		last, at = a, reached
-		each(at, last, time.Since(began))
 		if ctx.Err() != nil {
 			break
 		}
 	}
 	return nil, at, last
+}
+
+// try dials one address, and once more in plaintext if TLS failed and that may be.
+func (u *Upstream) try(ctx context.Context, h hop, each func(hop, answer, time.Duration)) (*session, hop, answer) {
+	began := time.Now()
+	s, at, a := dial(ctx, &u.options, h, nil)
+	if s != nil {
+		return s, at, a
+	}
+	each(at, a, time.Since(began))
+	if !h.plain || a.phase != health.PhaseTLS || a.ours {
+		return nil, at, a
+	}
+	h.tls, h.plain = &TLS{Policy: TLSNone}, false
+	return u.try(ctx, h, each)
 }

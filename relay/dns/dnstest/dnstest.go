@@ -20,6 +20,7 @@ type Server struct {
 	mu      sync.Mutex
 	records map[string][]dns.RR // by lower-case name
 	trouble map[string]int
+	signed  []string // zones, with their final dot
 	asked   []string
 }
 
@@ -76,6 +77,13 @@ func (s *Server) Trouble(name string, how int) {
 		name = strings.ToLower(dns.Fqdn(name))
 	}
 	s.trouble[name] = how
+}
+
+// Sign makes replies about a zone say, to whoever asks for it, that DNSSEC was validated.
+func (s *Server) Sign(zone string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.signed = append(s.signed, strings.ToLower(dns.Fqdn(zone)))
 }
 
 // Heal ends all trouble.
@@ -186,7 +194,9 @@ func (s *Server) reply(query *dns.Msg) *dns.Msg {
 		}
 	}
 	known := false
+	m.AuthenticatedData = query.AuthenticatedData
 	for range 20 {
+		m.AuthenticatedData = m.AuthenticatedData && slices.ContainsFunc(s.signed, func(zone string) bool { return dns.IsSubDomain(zone, at) })
 		next := ""
 		for _, rr := range s.records[at] {
 			known = true
