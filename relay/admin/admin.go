@@ -45,6 +45,7 @@ type Options struct {
 	Former     []string // names of upstreams that are no longer configured
 	Inbound    Inbound
 	Bounces    Bounces
+	Incidents  Incidents    // nil if none are kept
 	Recipients Recipients   // the zero Recipients if there is nothing to show
 	Keep       queue.Keep   // the zero Keep is queue.DefaultKeep
 	Limits     queue.Limits // of what is held

@@ -31,9 +31,13 @@ type Status struct {
 	Account     *Account          `json:"account"`  // null if the store cannot be read
 	Inbound     InboundStatus     `json:"inbound"`
 	Recipients  []RecipientSource `json:"recipients"`
-	Aside       []Aside           `json:"aside"` // what was set aside and is not closed
-	Store       *StoreReport      `json:"store"` // null if it keeps no files
-	BackupAt    Time              `json:"last_backup_at"`
+	Aside       []Aside           `json:"aside"`     // what was set aside and is not closed
+	Incidents   []IncidentStatus  `json:"incidents"` // that are not closed, the oldest first
+	Expiring    ExpiringStatus    `json:"expiring"`
+
+	HistoryTrouble []string     `json:"history_trouble"` // what is wrong with the records of the upstreams
+	Store          *StoreReport `json:"store"`           // null if it keeps no files
+	BackupAt       Time         `json:"last_backup_at"`
 }
 
 // Todo is something for a person to do.
@@ -191,7 +195,7 @@ type CertificateStatus struct {
 func (s *Server) Status(ctx context.Context) Status {
 	now := time.Now()
 	st := Status{Schema: SchemaStatus, At: Time{now}, StartedAt: Time{s.options.Started}, Version: s.options.Version,
-		Ready: true, Upstreams: []UpstreamStatus{}, Stranded: []string{}, Trouble: []string{}, Todo: []Todo{}, Aside: []Aside{}, Store: s.storage(), BackupAt: s.lastBackup()}
+		Ready: true, Upstreams: []UpstreamStatus{}, Stranded: []string{}, Trouble: []string{}, Todo: []Todo{}, Aside: []Aside{}, Incidents: []IncidentStatus{}, HistoryTrouble: []string{}, Store: s.storage(), BackupAt: s.lastBackup()}
 	if err := s.options.Ready(); err != nil {
 		st.Ready, st.NotReady = false, err.Error()
 	}
@@ -199,6 +203,7 @@ func (s *Server) Status(ctx context.Context) Status {
 		st.Upstreams = append(st.Upstreams, u.snapshot(now))
 	}
 	st.Recipients = s.recipientSources()
+	s.recorded(&st)
 	inbound := s.options.Inbound.Stats()
 	st.Inbound = inbound.snapshot(now)
 	stats, err := s.options.Store.Stats(ctx)

@@ -28,6 +28,7 @@ func todo(st *Status) (list []Todo) {
 		list = append(list, Todo{fmt.Sprintf("At this rate %s is full in about %s: %s. After that senders get a temporary reply and keep their mail.",
 			st.Queue.RoomOf, count(int64(Duration(*st.Queue.RoomSeconds)/time.Hour)+1, "hour"), cure), ""})
 	}
+	list = append(list, recordsTodo(st)...)
 	list = append(list, certificateTodo(st)...)
 	list = append(list, filterTodo(st)...)
 	list = append(list, staleRecipients(st)...)
