@@ -6,11 +6,14 @@ import (
 	"crypto/subtle"
 	"crypto/tls"
 	"fmt"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/mxkeep/mxkeep/health"
@@ -113,14 +116,51 @@ func lastRound(recent []health.Signal) []Signal {
 	return round
 }
 
+// maxViewers bounds the connections at once: nobody outside may take all descriptors.
+const maxViewers = 32
+
+// fewListener closes connections at once that are too many.
+type fewListener struct {
+	net.Listener
+	free chan struct{} // has a token for each connection that is open
+}
+
+func (l *fewListener) Accept() (net.Conn, error) {
+	for {
+		conn, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		select {
+		case l.free <- struct{}{}:
+			return &fewConn{Conn: conn, free: l.free}, nil
+		default:
+			_ = conn.Close()
+		}
+	}
+}
+
+// fewConn gives its token back when it is closed.
+type fewConn struct {
+	net.Conn
+	free chan struct{}
+	once sync.Once
+}
+
+func (c *fewConn) Close() error {
+	c.once.Do(func() { <-c.free })
+	return c.Conn.Close()
+}
+
 // ServeVantage answers Vantage over TLS until ctx ends, and closes the listener.
 func (s *Server) ServeVantage(ctx context.Context, listener net.Listener, secured *tls.Config, tokenFile string) error {
-	return serveHTTP(ctx, tls.NewListener(listener, secured), &http.Server{
+	return serveHTTP(ctx, tls.NewListener(&fewListener{Listener: listener, free: make(chan struct{}, maxViewers)}, secured), &http.Server{
 		Handler:           s.Vantage(tokenFile),
 		ReadHeaderTimeout: headerTimeout,
 		ReadTimeout:       headerTimeout,
 		WriteTimeout:      headerTimeout,
-		IdleTimeout:       idleTimeout,
+		IdleTimeout:       headerTimeout,
+		ErrorLog:          log.New(io.Discard, "", 0), // whoever scans ports would fill the log
 		MaxHeaderBytes:    maxHeader,
 	})
 }

@@ -2,7 +2,6 @@ package dns_test
 
 import (
 	"context"
-	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -31,11 +30,6 @@ func TestLookTellsFailuresApart(t *testing.T) {
 	if got := r.Servers(); !slices.Equal(got, []string{at}) {
 		t.Errorf("servers %q", got)
 	}
-	closed, err := net.Listen("tcp", "127.0.0.1:0") // nobody listens there by UDP
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer closed.Close()
 	for _, test := range []struct{ server, name, want string }{
 		{at, "a.example", "answered: 192.0.2.1 192.0.2.2 2001:db8::1"},
 		{at, "A.Example.", "answered: 192.0.2.1 192.0.2.2 2001:db8::1"},
@@ -48,7 +42,7 @@ func TestLookTellsFailuresApart(t *testing.T) {
 		{at, "c.example", "servfail: chain of CNAME records is too long"},
 		{at, "refused.example", "refused: REFUSED"},
 		{at, "no name", "nxdomain: not a host name"},
-		{closed.Addr().String(), "a.example", "unreachable: "},
+		{"127.0.0.1:1", "a.example", "unreachable: "},
 	} {
 		got := r.Look(context.Background(), test.server, test.name)
 		if words := got.String(); words != test.want && (!strings.HasSuffix(test.want, " ") || !strings.HasPrefix(words, test.want)) || strings.Contains(test.want, "a.example") && got.Took <= 0 {

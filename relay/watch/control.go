@@ -44,6 +44,11 @@ func (c Control) Look(ctx context.Context) []health.Signal {
 
 // reach looks at one target.
 func (c Control) reach(ctx context.Context, target string) health.Signal {
+	return c.talk(ctx, target, strings.HasSuffix(target, ":25"))
+}
+
+// talk connects to a target, and waits for its greeting if it is to greet.
+func (c Control) talk(ctx context.Context, target string, greets bool) health.Signal {
 	s := begun(health.SourceControl, target, time.Now())
 	s.Class, s.Phase = health.Outage, health.PhaseConnect
 	conn, err := c.Dialer.DialContext(ctx, "tcp", target)
@@ -53,8 +58,7 @@ func (c Control) reach(ctx context.Context, target string) health.Signal {
 	}
 	defer conn.Close()
 	s.Address, s.SourceIP = conn.RemoteAddr().String(), hostOf(conn.LocalAddr())
-	s.Reply = "connected"
-	if strings.HasSuffix(target, ":25") {
+	if s.Reply = "connected"; greets {
 		s.Phase = health.PhaseBanner
 		if s.Reply, err = greeting(ctx, conn); err != nil {
 			s.Reply = plain(err)
