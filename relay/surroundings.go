@@ -21,8 +21,10 @@ import (
 
 // looker looks at something besides the probes of a primary, again and again.
 type looker struct {
-	name   string
-	prober *probe.Prober
+	name    string
+	check   func(context.Context) []health.Signal
+	observe func(health.Signal)
+	prober  *probe.Prober
 }
 
 // openSurroundings makes what is looked at besides the primaries. All of it goes
@@ -135,7 +137,7 @@ func (r *Relay) lookFor(p *primary, name string, c configs.Look, check func(cont
 
 func (r *Relay) addLook(name string, c configs.Look, check func(context.Context) []health.Signal, observe func(health.Signal)) {
 	prober := probe.New(probe.Options{Every: c.Every, EveryBad: c.Every, Jitter: c.Jitter, Timeout: c.Timeout, Check: check, Observe: observe, Log: r.log})
-	r.looks = append(r.looks, looker{name, prober})
+	r.looks = append(r.looks, looker{name, check, observe, prober})
 }
 
 func (r *Relay) dialer(c configs.LookFrom) watch.Dialer {
