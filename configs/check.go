@@ -42,6 +42,7 @@ func (c *Config) check(fresh defaults, say report) {
 	c.checkARC(say)
 	c.checkDSN(say)
 	c.checkSurroundings(say)
+	c.checkHistory(say)
 	names := map[string]bool{}
 	for i, u := range c.Upstreams {
 		path := fmt.Sprintf("upstreams[%d]", i)

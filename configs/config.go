@@ -36,6 +36,8 @@ type Config struct {
 	Upstreams []Upstream
 	Queue     Queue
 	DSN       DSN
+	Incident  Incident
+	History   History
 	DNS       DNS
 	Auth      Auth
 }
@@ -429,9 +431,11 @@ func Default() Config {
 			Lifetime: 5 * day, Trash: 3 * day, Refused: 30 * day, RefusedSpam: 7 * day, Interrupted: time.Minute, Ledger: 90 * day,
 			GenerationSize: 256 << 20, GenerationAge: time.Hour,
 		},
-		DSN:  DSN{Via: ViaOff, Probation: 6 * time.Hour, PerSender: 20},
-		DNS:  DNS{Timeout: 2 * time.Second, Tries: 2},
-		Auth: Auth{Verify: Yes, ReceivedSPF: No, Timeout: 5 * time.Second, Policy: Policy{DMARC: DMARCObserve, Held: No}},
+		DSN:      DSN{Via: ViaOff, Probation: 6 * time.Hour, PerSender: 20},
+		Incident: Incident{Quiet: 15 * time.Minute},
+		History:  History{Keep: 90 * day, Fine: 3 * day, Bytes: 64 << 20},
+		DNS:      DNS{Timeout: 2 * time.Second, Tries: 2},
+		Auth:     Auth{Verify: Yes, ReceivedSPF: No, Timeout: 5 * time.Second, Policy: Policy{DMARC: DMARCObserve, Held: No}},
 	}
 }
 

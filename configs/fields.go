@@ -28,6 +28,8 @@ func (c *Config) fields(fresh defaults) []field {
 		section("inbound", c.Inbound.fields()...),
 		section("queue", c.Queue.fields()...),
 		section("dsn", c.DSN.fields()...),
+		section("incident", c.Incident.fields()...),
+		section("history", c.History.fields()...),
 		section("dns",
 			list("servers", &c.DNS.Servers, text("an IP address with a port", "192.0.2.53:53"), serverAddress),
 			yesNo("trusted", &c.DNS.Trusted),

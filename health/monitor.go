@@ -21,6 +21,11 @@ type MonitorOptions struct {
 	// Save, if not nil, is called by Run soon after the state, the override or
 	// a condition has changed, with the newest status, never concurrently.
 	Save func(Status)
+
+	// Observed, if not nil, is called with each signal, and Became with each status
+	// and the one before. Both are called one at a time, and must not wait.
+	Observed func(Signal)
+	Became   func(was, is Status, at time.Time)
 }
 
 // Transition is a change of what is thought of a primary, or of what counts
@@ -37,6 +42,8 @@ type Monitor struct {
 	upstream string
 	rules    Rules
 	save     func(Status)
+	observed func(Signal)
+	became   func(was, is Status, at time.Time)
 	wake     chan struct{} // of size one: Run has to save, or to look at the time anew
 
 	mu          sync.Mutex
@@ -74,7 +81,13 @@ func NewMonitor(o MonitorOptions) *Monitor {
 	s.BadRounds, s.GoodRounds = 0, 0 // in a row means: without a stop of ours between
 	rules := o.Rules.filled()
 	s = rules.At(s, now)
-	return &Monitor{upstream: o.Upstream, rules: rules, save: o.Save, wake: make(chan struct{}, 1), status: s,
+	if o.Observed == nil {
+		o.Observed = func(Signal) {}
+	}
+	if o.Became == nil {
+		o.Became = func(_, _ Status, _ time.Time) {}
+	}
+	return &Monitor{upstream: o.Upstream, rules: rules, save: o.Save, observed: o.Observed, became: o.Became, wake: make(chan struct{}, 1), status: s,
 		window: Window{taken: s.ProbeTaken}, told: viewOf(s, now), subscribers: map[chan struct{}]struct{}{}}
 }
 
@@ -94,6 +107,7 @@ func (m *Monitor) Observe(sig Signal) {
 	if !sig.Source.Annotates() {
 		m.recent.add(sig)
 	}
+	m.observed(sig)
 	m.window = m.window.Add(sig, m.rules.Span)
 	m.become(m.rules.Next(m.status, m.window, sig), now)
 }
@@ -203,6 +217,7 @@ func (m *Monitor) settle() {
 func (m *Monitor) become(next Status, now time.Time) {
 	was := m.status
 	m.status = next
+	m.became(was, next, now)
 	if was.State != next.State {
 		m.transitions.add(Transition{At: next.Since, From: was.State, To: next.State, Why: next.Why})
 	}

@@ -6,7 +6,9 @@ import (
 )
 
 // Direct reports whether the primary itself was met, not only talked about.
-func (s Source) Direct() bool { return s == SourceProbe || s.passive() }
+func (s Source) Direct() bool {
+	return s != SourceSender && s != SourceControl && s != SourceVantage && !s.Annotates()
+}
 
 // Annotates reports whether signals of the source are for people only: they
 // neither trigger a decision nor stand in the way of one.

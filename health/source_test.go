@@ -3,6 +3,7 @@ package health
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -114,6 +115,17 @@ func TestTopics(t *testing.T) {
 	}
 }
 
+func TestChangesOfWindows(t *testing.T) {
+	at := time.Unix(1e9, 0).UTC()
+	held := Status{Planned: &Override{State: Down, Until: at, Actor: "jo", Reason: "move", Window: "WIN-1"}}
+	got := append(Changes("exo", Status{}, held, at), Changes("exo", held, Status{}, at)...)
+	want := []Change{{At: at, Upstream: "exo", Kind: ChangeWindow, From: "none", To: "down", Actor: "jo", Why: "until 2001-09-09T01:46:40Z: move"},
+		{At: at, Upstream: "exo", Kind: ChangeWindow, From: "down", To: "none", Why: "the planned window ended"}}
+	if !slices.Equal(got, want) {
+		t.Errorf("%+v", got)
+	}
+}
+
 func TestPlannedWindowsSteer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := NewMonitor(MonitorOptions{Upstream: "exo"})
@@ -155,7 +167,7 @@ func TestPlannedWindowsSteer(t *testing.T) {
 		want := []string{
 			"planned window WIN-1 by jo until 2000-01-01T01:00:00Z: move", "override by jo until 2000-01-01T00:01:00Z: no",
 			"planned window WIN-1 by jo until 2000-01-01T01:00:00Z: move", "the planned window ended",
-			"planned window WIN-2 by jo, until it is removed: move", "the planned window ended",
+			"planned window WIN-2 by jo until it is removed: move", "the planned window ended",
 		}
 		if fmt.Sprint(whys) != fmt.Sprint(want) {
 			t.Errorf("%q", whys)

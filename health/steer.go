@@ -54,11 +54,17 @@ func whySteered(was, is Status, now time.Time) string {
 
 // Words say whose decision it is, until when it counts, and why.
 func (o *Override) Words() string {
-	switch {
-	case o.Window != "" && o.Until.IsZero():
-		return fmt.Sprintf("planned window %s by %s, until it is removed: %s", o.Window, o.Actor, o.Reason)
-	case o.Window != "":
-		return fmt.Sprintf("planned window %s by %s until %s: %s", o.Window, o.Actor, o.Until.UTC().Format(time.RFC3339), o.Reason)
+	what := "override"
+	if o.Window != "" {
+		what = "planned window " + o.Window
 	}
-	return fmt.Sprintf("override by %s until %s: %s", o.Actor, o.Until.UTC().Format(time.RFC3339), o.Reason)
+	return fmt.Sprintf("%s by %s %s: %s", what, o.Actor, o.lasting(), o.Reason)
+}
+
+// lasting says until when it counts.
+func (o *Override) lasting() string {
+	if o.Until.IsZero() {
+		return "until it is removed"
+	}
+	return "until " + o.Until.UTC().Format(time.RFC3339)
 }

@@ -201,7 +201,8 @@ func (m *Message) amend(a Amendment) []int {
 		}
 	case Release:
 		if m.Held != "" {
-			m.Extended += max(0, a.At.Sub(m.HeldAt)) // a clock that steps back costs no lifetime
+			held := a.At.Sub(m.HeldAt) - m.Stops.Within(m.HeldAt, a.At) // what stops count is not counted twice
+			m.Extended += max(0, held)                                  // a clock that steps back costs no lifetime
 			m.Held, m.HeldAt = "", time.Time{}
 			m.NextAttempt = later(a.At, m.LeasedUntil)
 			return m.Pending()

@@ -191,16 +191,18 @@ type Message struct {
 	DeletedAt   time.Time     `json:"deleted_at,omitzero"`
 	Purged      bool          `json:"purged,omitempty"`  // the content is gone
 	Damaged     bool          `json:"damaged,omitempty"` // the content was last found to differ from Digest
+	Stops       Stops         `json:"-"`                 // of its upstream; not stored with the message, but filled in by who reads it
 }
 
 // Expires is the instant after which a deferral becomes an expiry. While a
-// message is held its clock stands still.
+// message is held, or its upstream takes no mail, its clock stands still. Holds
+// that are over, as far as they were not within stops, are in Extended.
 func (m Message) Expires(now time.Time) time.Time {
-	at := m.AcceptedAt.Add(m.Lifetime + m.Extended)
-	if m.Held != "" && now.After(m.HeldAt) {
-		at = at.Add(now.Sub(m.HeldAt))
+	stops := m.Stops
+	if m.Held != "" {
+		stops = append(stops[:len(stops):len(stops)], Stop{From: m.HeldAt})
 	}
-	return at
+	return m.AcceptedAt.Add(m.Lifetime + m.Extended + stops.Within(m.AcceptedAt, now))
 }
 
 // Domain is the domain of the first recipient, in lower case.

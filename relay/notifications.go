@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/mxkeep/mxkeep/health"
 	"github.com/mxkeep/mxkeep/queue"
 	"github.com/mxkeep/mxkeep/relay/admin"
 	"github.com/mxkeep/mxkeep/relay/dsn"
@@ -16,49 +15,13 @@ import (
 func (r *Relay) newNotifier() *dsn.Notifier {
 	o := notifierOptions(r.config, r.log)
 	o.Store = r.store
-	o.Outages = func(upstream string, from time.Time) []dsn.Outage {
-		if p := r.primaryOf(upstream); p != nil {
-			return outages(p.monitor.Transitions(), from)
+	o.Outages = func(upstream string, from time.Time) (all []dsn.Outage) {
+		for _, one := range r.book.Outages(upstream, from) {
+			all = append(all, dsn.Outage(one))
 		}
-		return nil
+		return all
 	}
 	return dsn.New(o)
-}
-
-// outages lists the times since from in which a primary was down, as far as is
-// remembered. It is pure.
-func outages(transitions []health.Transition, from time.Time) (all []dsn.Outage) {
-	var began time.Time
-	for _, t := range transitions {
-		switch {
-		case t.To == health.Down && began.IsZero():
-			began = t.At
-		case t.To == health.Up && !began.IsZero():
-			if t.At.After(from) {
-				all = append(all, dsn.Outage{From: began, Until: t.At})
-			}
-			began = time.Time{}
-		}
-	}
-	if !began.IsZero() {
-		all = append(all, dsn.Outage{From: began})
-	}
-	return all
-}
-
-// recovered is since when a primary has not been down, as far as is remembered:
-// a bad moment, degraded and up again, is no incident. It is pure.
-func recovered(transitions []health.Transition, since time.Time) time.Time {
-	for i := len(transitions) - 1; i >= 0; i-- {
-		t := transitions[i]
-		if t.From == health.Up || t.To == health.Up {
-			since = t.At
-		}
-		if t.From == health.Down || t.From == health.Recovering || t.To == health.Down || t.To == health.Recovering {
-			return since
-		}
-	}
-	return since
 }
 
 // existed reports whether a recipient is known to exist, or to have existed

@@ -9,7 +9,6 @@ import (
 	"net/mail"
 	"os"
 	"path/filepath"
-	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -230,63 +229,6 @@ func wantAccount(t *testing.T, c configs.Config, want admin.Account) {
 	got := admin.Account{Accepted: a.Accepted, Delivered: a.Delivered, Queued: a.Queued, Held: a.Held, Refused: a.Refused, Failed: a.Failed, Expired: a.Expired, Deleted: a.Deleted, SetAside: a.SetAside, Missing: a.Missing()}
 	if err != nil || got != want {
 		t.Errorf("account %+v, want %+v; %v", got, want, err)
-	}
-}
-
-func TestOutagesOfAPrimary(t *testing.T) {
-	noon := time.Date(2026, 3, 12, 12, 0, 0, 0, time.UTC)
-	at := func(minute int, to health.State) health.Transition {
-		return health.Transition{At: noon.Add(time.Duration(minute) * time.Minute), To: to}
-	}
-	minutes := func(all []dsn.Outage) (list [][2]int) {
-		for _, o := range all {
-			until := -1
-			if !o.Until.IsZero() {
-				until = int(o.Until.Sub(noon).Minutes())
-			}
-			list = append(list, [2]int{int(o.From.Sub(noon).Minutes()), until})
-		}
-		return list
-	}
-	for name, test := range map[string]struct {
-		transitions []health.Transition
-		want        [][2]int
-	}{
-		"none":         {nil, nil},
-		"a bad moment": {[]health.Transition{at(10, health.Degraded), at(11, health.Up)}, nil},
-		"one":          {[]health.Transition{at(10, health.Degraded), at(11, health.Down), at(20, health.Recovering), at(21, health.Down), at(30, health.Recovering), at(31, health.Up)}, [][2]int{{11, 31}}},
-		"over before":  {[]health.Transition{at(-20, health.Down), at(-10, health.Up)}, nil},
-		"had begun":    {[]health.Transition{at(-20, health.Down), at(10, health.Up)}, [][2]int{{-20, 10}}},
-		"it lasts":     {[]health.Transition{at(10, health.Down), at(15, health.Recovering)}, [][2]int{{10, -1}}},
-		"two":          {[]health.Transition{at(10, health.Down), at(15, health.Up), at(20, health.Down), at(25, health.Up)}, [][2]int{{10, 15}, {20, 25}}},
-		"only its end": {[]health.Transition{at(15, health.Up)}, nil},
-	} {
-		if got := minutes(outages(test.transitions, noon)); !reflect.DeepEqual(got, test.want) {
-			t.Errorf("%s: %v, want %v", name, got, test.want)
-		}
-	}
-}
-
-func TestRecovered(t *testing.T) {
-	noon := time.Date(2026, 3, 12, 12, 0, 0, 0, time.UTC)
-	steps := func(words string) (all []health.Transition) {
-		states := map[byte]health.State{'u': health.Up, 'd': health.Degraded, 'D': health.Down, 'r': health.Recovering}
-		for i := 1; i < len(words); i++ {
-			all = append(all, health.Transition{At: noon.Add(time.Duration(i) * time.Minute), From: states[words[i-1]], To: states[words[i]]})
-		}
-		return all
-	}
-	for words, want := range map[string]int{ // minute i is when it came to the state at i; 100 is Since
-		"": 100, "u": 100, "du": 1, "dDru": 3, "dDrudu": 3, "dDrududu": 3, "udu": 1, "dudu": 1, "ududDru": 6, "uD": 1, "dDr": 100, "dDdu": 3,
-	} {
-		all := steps(words)
-		since := noon.Add(100 * time.Minute)
-		if n := len(all); n > 0 && all[n-1].To == health.Up {
-			since = all[n-1].At
-		}
-		if got := recovered(all, since); !got.Equal(noon.Add(time.Duration(want) * time.Minute)) {
-			t.Errorf("%q: %v", words, got.Sub(noon))
-		}
 	}
 }
 

@@ -61,13 +61,17 @@ func (r *Relay) newPrimary(c configs.Upstream) (*primary, error) {
 			r.log.Warn("health.unsaved", "upstream", c.Name, "error", err)
 		}
 		failpoint.Hit(failpoint.HealthSaved)
+	}, Observed: r.history.Signal, Became: func(was, is health.Status, at time.Time) {
+		for _, change := range health.Changes(c.Name, was, is, at) {
+			r.history.Change(change)
+		}
 	}})
 	p.prober = probe.New(probe.Options{Every: c.Probe.Every, EveryBad: c.Probe.EveryBad, Jitter: c.Probe.Jitter, Timeout: c.Probe.Timeout,
 		Check:   func(ctx context.Context) []health.Signal { return p.upstream.Probe(ctx, p.recipient, nil) },
 		Observe: p.monitor.Observe, Status: p.monitor.Status, Log: r.log})
 	dispatching := dispatcherOptions(r.config, p, r.store, r.log)
 	dispatching.Notifier, dispatching.Known = r.notifier, r.existed
-	dispatching.Recovered = func(s health.Status) time.Time { return recovered(p.monitor.Transitions(), s.Since) }
+	dispatching.Incident = func() (bool, time.Time) { return r.book.Standing(c.Name) }
 	if p.dispatcher, err = outbound.NewDispatcher(dispatching); err != nil {
 		return nil, err
 	}

@@ -47,11 +47,13 @@ import (
 	"time"
 
 	"github.com/mxkeep/mxkeep/configs"
+	"github.com/mxkeep/mxkeep/health/history"
 	"github.com/mxkeep/mxkeep/queue/bolt"
 	"github.com/mxkeep/mxkeep/relay/acme"
 	"github.com/mxkeep/mxkeep/relay/admin"
 	"github.com/mxkeep/mxkeep/relay/dns"
 	"github.com/mxkeep/mxkeep/relay/dsn"
+	"github.com/mxkeep/mxkeep/relay/incident"
 	"github.com/mxkeep/mxkeep/relay/outbound"
 	"github.com/mxkeep/mxkeep/relay/recipients"
 	"github.com/mxkeep/mxkeep/relay/state"
@@ -89,6 +91,9 @@ type Relay struct {
 	sockets Sockets       // until they have become listeners
 
 	state      *state.File
+	history    *history.File
+	book       *incident.Book
+	incidents  *incident.Keeper
 	recipients *recipients.Domains
 	store      *bolt.Store
 	resolver   *dns.Resolver
@@ -140,7 +145,10 @@ func (r *Relay) openFiles() error {
 	if r.state, err = state.Open(filepath.Join(folder, "state.db"), r.log); err != nil {
 		return err
 	}
+	r.history = history.Open(filepath.Join(folder, "history.db"), historyOptions(r.config, r.log))
+	r.book = incident.NewBook(r.history, r.log)
 	options := storeOptions(r.config, r.log)
+	options.Stops = r.book.Stops
 	options.Check, options.Version, options.Progress = r.check, r.version, r.copying
 	if r.store, err = bolt.Open(filepath.Join(folder, "queue"), options); err != nil {
 		return err
@@ -162,6 +170,7 @@ func (r *Relay) openPrimaries() error {
 		r.primaries = append(r.primaries, p)
 	}
 	r.openWindows()
+	r.incidents = r.newIncidents()
 	return nil
 }
 
@@ -178,7 +187,7 @@ func (r *Relay) listen() (err error) {
 		upstreams = append(upstreams, p.shown())
 	}
 	r.admin = admin.New(admin.Options{Store: r.store, Files: r.store, Backups: r.backups(r.text), Upstreams: upstreams, Former: r.former(), Inbound: r.intake.shown(),
-		Bounces: r.bounces(), Windows: r.windows, Recipients: r.shownRecipients(), Keep: keep(r.config), Limits: limits(r.config), Reserve: r.config.Inbound.MinFree, Hostname: r.config.Hostname, Version: r.version, Started: time.Now(), Ready: r.ready})
+		Bounces: r.bounces(), Windows: r.windows, Incidents: r.incidents, Recipients: r.shownRecipients(), Keep: keep(r.config), Limits: limits(r.config), Reserve: r.config.Inbound.MinFree, Hostname: r.config.Hostname, Version: r.version, Started: time.Now(), Ready: r.ready})
 	return nil
 }
 
@@ -262,6 +271,9 @@ func (r *Relay) startWatching(ctx context.Context, watch *parts) {
 		watch.run("changes of "+p.name, func() error { defer unsubscribe(); p.follow(ctx, last, changed); return nil })
 	}
 	watch.run("planned windows", func() error { r.windows.Run(ctx); return nil })
+	watch.run("history", func() error { r.history.Run(ctx); return nil })
+	watch.run("incidents", func() error { r.incidents.Run(ctx); return nil })
+	watch.run("expiry", func() error { r.incidents.WatchExpiry(ctx); return nil })
 	watch.run("recipients", func() error { r.recipients.Run(ctx); return nil })
 	watch.run("control socket", func() error { return r.admin.Serve(ctx, r.control) })
 	watch.run("rates", func() error { r.admin.Watch(ctx); return nil })
@@ -319,6 +331,9 @@ func (r *Relay) Close() error {
 	}
 	if r.store != nil {
 		all = append(all, r.store.Close())
+	}
+	if r.history != nil {
+		all = append(all, r.history.Close())
 	}
 	if r.state != nil {
 		all = append(all, r.state.Close())

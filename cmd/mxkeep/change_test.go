@@ -44,6 +44,9 @@ var archiveVerbs = []string{"queue export", "queue import"}
 // listVerbs change what is known about recipients: see recipients_test.go.
 var listVerbs = []string{"recipients sync", "recipients import"}
 
+// incidentVerbs are about incidents: see incident_test.go.
+var incidentVerbs = []string{"incident list", "incident show", "incident open", "incident note", "incident link", "incident ack", "incident close", "health history"}
+
 // runs are commands that are processes of their own, not clients.
 var runs = []string{"serve", "demo"}
 
@@ -62,7 +65,7 @@ func leaves(cmd *cobra.Command, above string) (all []string) {
 
 func TestEveryCommandIsKnownToTheseTests(t *testing.T) {
 	r := newRig(t)
-	known := slices.Concat(slices.Collect(maps.Keys(changingVerbs)), readingVerbs, fileVerbs, archiveVerbs, listVerbs, runs)
+	known := slices.Concat(slices.Collect(maps.Keys(changingVerbs)), readingVerbs, fileVerbs, archiveVerbs, listVerbs, incidentVerbs, runs)
 	root := newRoot(&app{env: func(string) string { return "" }})
 	for _, name := range leaves(root, "") {
 		if !slices.Contains(known, name) {

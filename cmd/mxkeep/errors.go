@@ -86,6 +86,7 @@ var problems = []problem{
 	{"E1803", "not_sealed", exitFailed, "See the chain: mxkeep auth verify FILE --client IP"},
 	{"E1804", "key_exists", exitUsage, "Name another file: keys are never written over"},
 	{"E1805", "key_unwritten", exitFailed, "Name a file in a folder that this user may write to"},
+	{"E1901", admin.CodeIncidentState, exitFailed, "See how it stands: mxkeep incident show"},
 	{"E2101", "config_invalid", exitConfig, "Compare with: mxkeep config example"},
 	{"E2201", "start_failed", exitFailed, "Mend what the message names and start it again; no mail was accepted or touched"},
 	{"E2202", "port_in_use", exitFailed, "See who listens there: ss -ltnp; stop that, or change inbound.listen or http.listen"},

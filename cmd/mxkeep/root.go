@@ -26,6 +26,7 @@ func newRoot(a *app) *cobra.Command {
 		newExplain(a),
 		newHealth(a),
 		newWindow(a),
+		newIncident(a),
 		newBackup(a),
 		newRecipients(a),
 		newAuth(a),
@@ -118,5 +119,5 @@ func newQueue(a *app) *cobra.Command {
 
 func newHealth(a *app) *cobra.Command {
 	return group("health", "Whether the primary can take mail, and why we think so",
-		newHealthShow(a), newHealthProbe(a), newHealthOverride(a))
+		newHealthShow(a), newHealthProbe(a), newHealthHistory(a), newHealthOverride(a))
 }

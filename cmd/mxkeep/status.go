@@ -120,6 +120,9 @@ func (a *app) showStatus(w io.Writer, st admin.Status) {
 		a.showUpstream(f, st, u)
 	}
 	f.labelled("queue", a.queueWords(st)...)
+	for _, i := range st.Incidents {
+		f.labelled("incident", a.incidentWordsOf(i, st.At.Time)...)
+	}
 	f.labelled("inbound", inboundWords(st)...)
 	f.labelled("", certificateWords(st)...)
 	for _, filter := range st.Inbound.Filters {

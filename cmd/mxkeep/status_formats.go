@@ -86,6 +86,14 @@ func prometheus(st admin.Status) string {
 		e.gauge("certificate_expiry_timestamp_seconds", "When the certificate that senders are shown ends; 0 if an authority has issued none yet.")
 		e.value("certificate_expiry_timestamp_seconds", unix(c.Until), "source", c.Source)
 	}
+	e.gauge("incident_open", "Incidents of an upstream that are not closed.")
+	for _, u := range st.Upstreams {
+		e.value("incident_open", float64(len(slices.DeleteFunc(slices.Clone(st.Incidents), func(i admin.IncidentStatus) bool { return i.Upstream != u.Name }))), "upstream", u.Name)
+	}
+	e.gauge("queue_near_expiry_messages", "Messages that wait and have little time left; status says how little.")
+	e.value("queue_near_expiry_messages", float64(st.Expiring.Messages))
+	e.gauge("queue_next_expiry_timestamp_seconds", "When the first of those expires; 0 if there is none.")
+	e.value("queue_next_expiry_timestamp_seconds", unix(st.Expiring.FirstAt))
 	e.filters(st.Inbound.Filters)
 	if st.Queue != nil {
 		e.queue(*st.Queue)

@@ -76,6 +76,9 @@ type Options struct {
 	Keep           queue.Keep    // queue.DefaultKeep
 	MinFree        uint64        // bytes that the file system must have left for Create; 512 MiB
 	Limits         queue.Limits  // of what is held; none
+	// Stops are the times in which the clock of an upstream's mail stands still, for
+	// Message.Stops. Called concurrently, and must be quick; nil: there are none.
+	Stops func(upstream string) queue.Stops
 	// Interrupted is the wait, times its attempts, of a message whose attempt the
 	// last process did not end; 1 min. A negative one lets such leases run out by themselves.
 	Interrupted time.Duration
@@ -131,6 +134,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.link == nil {
 		o.link = os.Link
+	}
+	if o.Stops == nil {
+		o.Stops = func(string) queue.Stops { return nil }
 	}
 	if o.Progress == nil {
 		o.Progress = func(_, _ int64) {}

@@ -214,7 +214,8 @@ func (b *batch) record(id queue.ID) (queue.Message, error) {
 	if raw == nil {
 		return queue.Message{}, fmt.Errorf("%s: %w", id, errMoved)
 	}
-	return decodeMessage(id, raw)
+	m, err := decodeMessage(id, raw)
+	return b.generation.store.withStops(m), err
 }
 
 // replace writes after in the place of before, with its index and counters.

@@ -274,9 +274,15 @@ func (s *Store) Message(ctx context.Context, id queue.ID) (queue.Message, error)
 		}
 		m, err := g.message(id)
 		if !errors.Is(err, errMoved) {
-			return m, err
+			return s.withStops(m), err
 		}
 	}
+}
+
+// withStops is the message with what stops its clock.
+func (s *Store) withStops(m queue.Message) queue.Message {
+	m.Stops = s.options.Stops(m.Envelope.Upstream)
+	return m
 }
 
 // Messages lists what matches, in order of ID.
@@ -284,6 +290,7 @@ func (s *Store) Messages(ctx context.Context, f queue.Filter) iter.Seq2[queue.Me
 	return func(yield func(queue.Message, error) bool) {
 		found := 0
 		for m, err := range s.candidates(ctx, f) {
+			m = s.withStops(m)
 			switch {
 			case err == nil && !f.Match(m, time.Now()):
 				continue

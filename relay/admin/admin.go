@@ -46,6 +46,7 @@ type Options struct {
 	Inbound    Inbound
 	Bounces    Bounces
 	Windows    Windows      // nil if none are kept
+	Incidents  Incidents    // nil if none are kept
 	Recipients Recipients   // the zero Recipients if there is nothing to show
 	Keep       queue.Keep   // the zero Keep is queue.DefaultKeep
 	Limits     queue.Limits // of what is held

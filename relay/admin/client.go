@@ -172,6 +172,33 @@ func (c *Client) Health(ctx context.Context, each func(UpstreamReport) error) er
 	})
 }
 
+// History calls each with every change of an upstream, "" is all, since an instant.
+func (c *Client) History(ctx context.Context, upstream string, since time.Time, each func(HistoryChange) error) error {
+	path := "health/history?" + url.Values{"upstream": {upstream}, "since": {since.UTC().Format(time.RFC3339Nano)}}.Encode()
+	return c.stream(ctx, http.MethodGet, path, nil, func(_ string, line []byte) error { return decode(line, each) })
+}
+
+// Incidents calls each with every incident, the newest first, without replies and timeline.
+func (c *Client) Incidents(ctx context.Context, each func(Incident) error) error {
+	return c.streamVia(ctx, c.steady, http.MethodGet, "incidents", nil, func(_ string, line []byte) error { return decode(line, each) })
+}
+
+// Incident asks for one incident, by its id or LastIncident.
+func (c *Client) Incident(ctx context.Context, id string) (i Incident, err error) {
+	response, err := c.do(ctx, c.steady, http.MethodGet, "incidents/"+url.PathEscape(id), nil)
+	return i, receiveOne(response, err, &i)
+}
+
+// OpenIncident opens an incident.
+func (c *Client) OpenIncident(ctx context.Context, request IncidentRequest) (i Incident, err error) {
+	return i, c.post(ctx, c.steady, "incidents", request, &i)
+}
+
+// ChangeIncident notes, links, acks or closes an incident, by its id or LastIncident.
+func (c *Client) ChangeIncident(ctx context.Context, id, verb string, request IncidentRequest) (i Incident, err error) {
+	return i, c.post(ctx, c.steady, "incidents/"+url.PathEscape(id)+"/"+verb, request, &i)
+}
+
 // Probe has one dialogue with the upstream now.
 func (c *Client) Probe(ctx context.Context, request ProbeRequest) (report ProbeReport, err error) {
 	return report, c.post(ctx, c.steady, "health/probe", request, &report)

@@ -59,6 +59,7 @@ var statuses = map[string]int{
 	CodeBackupBusy:      http.StatusConflict,
 	CodeBackupFailed:    http.StatusInternalServerError,
 	CodeUnknownDomain:   http.StatusNotFound,
+	CodeIncidentState:   http.StatusConflict,
 	CodeBadList:         http.StatusBadRequest,
 }
 
@@ -118,6 +119,11 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("GET /v1/windows", s.listWindows)
 	mux.HandleFunc("POST /v1/windows", answer(s.addWindow))
 	mux.HandleFunc("POST /v1/windows/{id}/remove", answer(s.removeWindow))
+	mux.HandleFunc("GET /v1/health/history", s.history)
+	mux.HandleFunc("GET /v1/incidents", s.incidents)
+	mux.HandleFunc("POST /v1/incidents", answer(s.openIncident))
+	mux.HandleFunc("GET /v1/incidents/{id}", answer(s.getIncident))
+	mux.HandleFunc("POST /v1/incidents/{id}/{verb}", answer(s.changeIncident))
 	mux.HandleFunc("POST /v1/pause", answer(s.pause))
 	mux.HandleFunc("POST /v1/resume", answer(s.resume))
 	mux.HandleFunc("GET /v1/recipients", answer(s.listRecipients))

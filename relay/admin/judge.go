@@ -59,6 +59,7 @@ func troubles(st *Status) (found []string) {
 			found = append(found, "New mail for "+u.Name+" cannot be stored ("+u.Held.Full+"): senders get a temporary reply and keep their mail.")
 		}
 	}
+	found = append(found, unsettled(st)...)
 	if st.Account == nil {
 		return found // that it cannot be read is known
 	}

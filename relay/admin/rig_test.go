@@ -28,15 +28,22 @@ type rig struct {
 	files      *admintest.Files
 	bounces    *admintest.Bounces
 	windows    *admintest.Windows
+	incidents  *admintest.Incidents
 	ready      error
 	server     *admin.Server
 }
 
 func newRig() *rig {
-	r := &rig{store: admintest.NewStore(), inbound: &admintest.Inbound{}, recipients: &admintest.Recipients{}, files: &admintest.Files{}, bounces: &admintest.Bounces{}, windows: &admintest.Windows{}, exo: &admintest.Upstream{Status: health.Status{State: health.Up}}}
-	r.server = admin.New(admin.Options{Store: r.store, Files: r.files, Upstreams: []admin.Upstream{r.exo.Part("exo", "corp.example")}, Inbound: r.inbound.Part(), Bounces: r.bounces.Part(), Windows: r.windows, Recipients: r.recipients.Part(),
+	r := &rig{store: admintest.NewStore(), inbound: &admintest.Inbound{}, recipients: &admintest.Recipients{}, files: &admintest.Files{}, bounces: &admintest.Bounces{}, windows: &admintest.Windows{}, incidents: &admintest.Incidents{}, exo: &admintest.Upstream{Status: health.Status{State: health.Up}}}
+	r.server = admin.New(admin.Options{Store: r.store, Files: r.files, Upstreams: []admin.Upstream{r.exo.Part("exo", "corp.example")}, Inbound: r.inbound.Part(), Bounces: r.bounces.Part(), Windows: r.windows, Incidents: r.incidents, Recipients: r.recipients.Part(),
 		Version: "0.1.0", Started: time.Now(), Ready: func() error { return r.ready }})
 	return r
+}
+
+// without makes the server anew, of a relay that keeps no incidents.
+func (r *rig) without() {
+	r.server = admin.New(admin.Options{Store: r.store, Files: r.files, Upstreams: []admin.Upstream{r.exo.Part("exo", "corp.example")}, Inbound: r.inbound.Part(), Bounces: r.bounces.Part(), Recipients: r.recipients.Part(),
+		Version: "0.1.0", Started: time.Now(), Ready: func() error { return r.ready }})
 }
 
 // accept takes a message into custody.
@@ -53,7 +60,7 @@ func (r *rig) accept(t testing.TB, from, to string) queue.ID {
 // snapshot is everything that a request could have changed.
 func (r *rig) snapshot(t testing.TB) string {
 	t.Helper()
-	text, err := json.Marshal(append(r.store.Snapshot(context.Background()), r.exo.Status, r.exo.Delivery, r.inbound.Stats, r.windows.All, r.recipients.Imported, r.recipients.Forced))
+	text, err := json.Marshal(append(r.store.Snapshot(context.Background()), r.exo.Status, r.exo.Delivery, r.inbound.Stats, r.windows.All, r.recipients.Imported, r.recipients.Forced, r.incidents.Records))
 	if err != nil {
 		t.Fatal(err)
 	}

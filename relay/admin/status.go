@@ -31,10 +31,14 @@ type Status struct {
 	Account     *Account          `json:"account"`  // null if the store cannot be read
 	Inbound     InboundStatus     `json:"inbound"`
 	Recipients  []RecipientSource `json:"recipients"`
-	Windows     []Window          `json:"windows"` // planned, by their beginning
-	Aside       []Aside           `json:"aside"`   // what was set aside and is not closed
-	Store       *StoreReport      `json:"store"`   // null if it keeps no files
-	BackupAt    Time              `json:"last_backup_at"`
+	Windows     []Window          `json:"windows"`   // planned, by their beginning
+	Aside       []Aside           `json:"aside"`     // what was set aside and is not closed
+	Incidents   []IncidentStatus  `json:"incidents"` // that are not closed, the oldest first
+	Expiring    ExpiringStatus    `json:"expiring"`
+
+	HistoryTrouble []string     `json:"history_trouble"` // what is wrong with the records of the upstreams
+	Store          *StoreReport `json:"store"`           // null if it keeps no files
+	BackupAt       Time         `json:"last_backup_at"`
 }
 
 // Todo is something for a person to do.
@@ -195,7 +199,7 @@ type CertificateStatus struct {
 func (s *Server) Status(ctx context.Context) Status {
 	now := time.Now()
 	st := Status{Schema: SchemaStatus, At: Time{now}, StartedAt: Time{s.options.Started}, Version: s.options.Version,
-		Ready: true, Upstreams: []UpstreamStatus{}, Stranded: []string{}, Trouble: []string{}, Todo: []Todo{}, Aside: []Aside{}, Store: s.storage(), BackupAt: s.lastBackup()}
+		Ready: true, Upstreams: []UpstreamStatus{}, Stranded: []string{}, Trouble: []string{}, Todo: []Todo{}, Aside: []Aside{}, Incidents: []IncidentStatus{}, HistoryTrouble: []string{}, Store: s.storage(), BackupAt: s.lastBackup()}
 	if err := s.options.Ready(); err != nil {
 		st.Ready, st.NotReady = false, err.Error()
 	}
@@ -203,6 +207,7 @@ func (s *Server) Status(ctx context.Context) Status {
 		st.Upstreams = append(st.Upstreams, u.snapshot(now))
 	}
 	st.Recipients, st.Windows = s.recipientSources(), s.windows(now)
+	s.recorded(&st)
 	inbound := s.options.Inbound.Stats()
 	st.Inbound = inbound.snapshot(now)
 	stats, err := s.options.Store.Stats(ctx)

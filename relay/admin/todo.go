@@ -29,6 +29,7 @@ func todo(st *Status) (list []Todo) {
 			st.Queue.RoomOf, count(int64(Duration(*st.Queue.RoomSeconds)/time.Hour)+1, "hour"), cure), ""})
 	}
 	list = append(list, windowTodo(st)...)
+	list = append(list, recordsTodo(st)...)
 	list = append(list, certificateTodo(st)...)
 	list = append(list, filterTodo(st)...)
 	list = append(list, staleRecipients(st)...)

@@ -122,8 +122,9 @@ func doubted(results map[int]queue.Result, believed bool) map[int]queue.Result {
 func (d *Dispatcher) standing(now time.Time) dsn.Circumstances {
 	s := d.options.Health.Status()
 	c := dsn.Circumstances{Now: now, Incident: s.State != health.Up, Recovered: s.Since}
-	if d.options.Recovered != nil {
-		c.Recovered = d.options.Recovered(s)
+	if d.options.Incident != nil {
+		lasts, recovered := d.options.Incident()
+		c.Incident, c.Recovered = c.Incident || lasts, recovered
 	}
 	return c
 }

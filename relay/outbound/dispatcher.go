@@ -62,9 +62,10 @@ type DispatcherOptions struct {
 	// each other: no failure of one holds up another, and there is no ramp:
 	// StartRate and Connections are what may be, always.
 	Independent bool
-	// Recovered says since when the upstream has not been down, if it is up;
-	// default Status.Since, which a bad moment moves. Called concurrently.
-	Recovered func(health.Status) time.Time
+	// Incident says whether an incident of the upstream lasts, and otherwise since
+	// when the last one is over; nil: there is none, and it is over since
+	// Status.Since. Called concurrently, and must be quick.
+	Incident func() (lasts bool, recovered time.Time)
 	// Known reports whether a recipient, by its forward-path, is known to exist or
 	// to have existed a moment ago. Called concurrently, and must be quick; nil: nobody is known.
 	Known func(recipient string) bool

@@ -14,12 +14,14 @@ import (
 )
 
 // Names looks at what resolvers say of the names of a primary, each by itself
-// and without a cache. Make it with NewNames; only one look at a time.
+// and without a cache. Make it with NewNames.
 type Names struct {
 	resolver *dns.Resolver
 	hosts    []string // names, or "mx:DOMAIN"
 	others   []string
-	last     map[string][]string // good answers by server and name
+
+	looking sync.Mutex          // held during a look
+	last    map[string][]string // good answers by server and name
 }
 
 const (
@@ -48,6 +50,8 @@ func (n *Names) Any() bool { return len(n.hosts) > 0 }
 
 // Look gives one signal for each server and name.
 func (n *Names) Look(ctx context.Context) (all []health.Signal) {
+	n.looking.Lock()
+	defer n.looking.Unlock()
 	servers := n.resolver.Servers()
 	for _, s := range n.others {
 		if !slices.Contains(servers, s) {

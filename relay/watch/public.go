@@ -11,19 +11,21 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/mxkeep/mxkeep/health"
 	"github.com/mxkeep/mxkeep/relay/graph"
 )
 
-// Feed is a public status page, as RSS. Only one look at a time.
+// Feed is a public status page, as RSS.
 type Feed struct {
 	URL    string
 	Roots  *x509.CertPool
 	Dialer Dialer
 
-	last said
+	looking sync.Mutex // held during a look
+	last    said
 }
 
 // said is the last word that was heard, and when.
@@ -43,6 +45,8 @@ func (l said) or(err error) (health.Class, string) {
 
 // Look reads the feed.
 func (f *Feed) Look(ctx context.Context) []health.Signal {
+	f.looking.Lock()
+	defer f.looking.Unlock()
 	s := begun(health.SourcePublic, f.URL, time.Now())
 	status, body, err := get(ctx, client(f.Roots, f.Dialer), f.URL, "", &s)
 	if over(ctx) {
@@ -95,12 +99,13 @@ func parseFeed(text []byte) (health.Class, string, error) {
 	return class, cut(strings.Join(strings.Fields(shown.Title+": "+shown.Status+" "+shown.Date), " ")), nil
 }
 
-// Service is the health of a service as Microsoft Graph tells it. Only one look at a time.
+// Service is the health of a service as Microsoft Graph tells it.
 type Service struct {
 	Name  string // "Exchange Online"
 	Graph graph.Client
 
-	last said
+	looking sync.Mutex // held during a look
+	last    said
 }
 
 // NewService makes a Service that asks as an application.
@@ -110,6 +115,8 @@ func NewService(name string, app graph.App, roots *x509.CertPool, d Dialer) *Ser
 
 // Look asks Graph.
 func (g *Service) Look(ctx context.Context) []health.Signal {
+	g.looking.Lock()
+	defer g.looking.Unlock()
 	s := begun(health.SourcePublic, "Graph: "+g.Name, time.Now())
 	body, err := g.Graph.Get(ctx, g.Graph.Address+"/v1.0/admin/serviceAnnouncement/healthOverviews/"+url.PathEscape(g.Name)+"?$expand=issues")
 	if over(ctx) {
