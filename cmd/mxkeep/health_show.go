@@ -81,11 +81,7 @@ func (a *app) showEvidence(w io.Writer, u admin.UpstreamReport) {
 // showConditions says what else stands: override, pause, throttling, misconfiguration.
 func (a *app) showConditions(f flow, u admin.UpstreamStatus) {
 	if o := u.Override; o != nil && o.Window != "" {
-		end := "until it is removed"
-		if !o.Until.IsZero() {
-			end = "until " + a.clock(o.Until)
-		}
-		f.labelled("window", o.Window, end, "by "+o.Actor+": "+o.Reason, "observed: "+u.ObservedState)
+		f.labelled("held", a.forcedWords(o), "observed: "+u.ObservedState)
 	} else if o != nil {
 		f.labelled("override", o.State+" until "+a.clock(o.Until), "by "+o.Actor+": "+o.Reason, "observed: "+u.ObservedState)
 	}

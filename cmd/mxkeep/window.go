@@ -32,7 +32,7 @@ func newWindowAdd(a *app) *cobra.Command {
 		Long: "Plan a time in which the mail for an upstream is held: new mail is taken into custody, and nothing is delivered, whatever the probes say. " +
 			"At its end mail goes out by itself if the upstream is up, or, with --release approval, when you remove the window. A window survives restarts; an override goes before it. " +
 			"Times are like \"2026-03-12 22:00\", 22:00 (the next), or RFC 3339; in UTC, or with --local in the local zone.",
-		Example: "  mxkeep window add --from \"2026-03-12 22:00\" --to \"2026-03-13 02:00\" --reason \"tenant move\"\n" +
+		Example: "  mxkeep window add --from 22:00 --to 02:00 --reason \"tenant move\"\n" +
 			"  mxkeep window add --for 2h --release approval --reason \"tenant move\"",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -53,7 +53,7 @@ func newWindowAdd(a *app) *cobra.Command {
 	f.StringVar(&from, "from", "", "its beginning (default: now)")
 	f.StringVar(&to, "to", "", "its end, or")
 	f.Var(&lasts, "for", "how long (also 1d)")
-	f.StringVar(&request.Release, "release", admin.ReleaseAuto, "auto: mail goes out at the end; approval: when the window is removed")
+	f.StringVar(&request.Release, "release", admin.ReleaseAuto, "approval: hold until it is removed")
 	f.StringVar(&request.Reason, "reason", "", "why, for the ledger and status")
 	f.StringVar(&request.Upstream, "upstream", "", "which, if there are several")
 	return cmd
