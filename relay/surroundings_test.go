@@ -172,7 +172,10 @@ func TestNoCanaryInAPause(t *testing.T) {
 func TestSurroundingsThatCannotBeOpened(t *testing.T) {
 	dir := folder(t)
 	certificate, key := pemFiles(t, dir)
-	gone := filepath.Join(dir, "gone")
+	gone, token := filepath.Join(dir, "gone"), filepath.Join(dir, "token")
+	if err := os.WriteFile(token, []byte("0123456789abcdef0123456789abcdef"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for rule, test := range map[string]struct {
 		change func(*configs.Config)
 		want   string
@@ -184,12 +187,9 @@ func TestSurroundingsThatCannotBeOpened(t *testing.T) {
 			c.Admin.Vantage = configs.VantageServer{Listen: "127.0.0.1:0", Certificate: certificate, Key: key, TokenFile: gone}
 		}, "admin.vantage: stat "},
 		"a certificate": {func(c *configs.Config) {
-			c.Admin.Vantage = configs.VantageServer{Listen: "127.0.0.1:0", Certificate: gone, Key: key, TokenFile: key}
+			c.Admin.Vantage = configs.VantageServer{Listen: "127.0.0.1:0", Certificate: gone, Key: key, TokenFile: token}
 		}, "admin.vantage: "},
 		"a port": {func(c *configs.Config) { c.Admin.Vantage.Listen = "192.0.2.1:1" }, "admin.vantage: listen "},
-		"no DNS server": {func(c *configs.Config) {
-			c.Health.DNS.SourceAddress, c.DNS.Servers = netip.MustParseAddr("127.0.0.1"), []string{"no address"}
-		}, "DNS server"},
 	} {
 		c := configuration(folder(t))
 		to(t, &c, "exo", "corp.example", simulated(t, "corp.example"))
@@ -201,6 +201,30 @@ func TestSurroundingsThatCannotBeOpened(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: %v", rule, err)
 		}
+	}
+}
+
+func TestNamesFromAnAddressOfOurs(t *testing.T) {
+	c := configuration(folder(t))
+	c.Health.DNS.SourceAddress, c.DNS.Servers = netip.MustParseAddr("127.0.0.77"), []string{"no address"}
+	r := &Relay{config: c, primaries: []*primary{{name: "exo"}}}
+	if err := r.openSurroundings(); err == nil || !strings.Contains(err.Error(), "DNS server") {
+		t.Error(err)
+	}
+	open, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer open.Close()
+	for _, network := range []string{"udp", "tcp"} {
+		conn, err := dialFrom(netip.MustParseAddr("127.0.0.77"))(t.Context(), network, open.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasPrefix(conn.LocalAddr().String(), "127.0.0.77:") {
+			t.Errorf("%s: %v", network, conn.LocalAddr())
+		}
+		conn.Close()
 	}
 }
 

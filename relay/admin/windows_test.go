@@ -127,6 +127,11 @@ func TestWrongWindows(t *testing.T) {
 			t.Errorf("%s: %+v", request, e)
 		}
 	}
+	cut := httptest.NewRecorder()
+	r.server.Handler().ServeHTTP(gone{cut}, httptest.NewRequest("GET", "http://mxkeep/v1/windows", nil))
+	if cut.Body.Len() > 0 {
+		t.Errorf("%s", cut.Body)
+	}
 	bare := admin.New(admin.Options{Store: r.store, Upstreams: []admin.Upstream{r.exo.Part("exo", "corp.example")}, Inbound: r.inbound.Part(), Ready: func() error { return nil }})
 	text, err := json.Marshal(good)
 	if err != nil {
@@ -138,6 +143,11 @@ func TestWrongWindows(t *testing.T) {
 		t.Errorf("%+v", e)
 	}
 }
+
+// gone is a client that has gone.
+type gone struct{ http.ResponseWriter }
+
+func (gone) Write([]byte) (int, error) { return 0, net.ErrClosed }
 
 // What people read while a window holds, and when it waits for them.
 func TestStatusInAWindow(t *testing.T) {

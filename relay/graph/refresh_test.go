@@ -79,3 +79,41 @@ func (h hanging) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	return h.RoundTripper.RoundTrip(r)
 }
+
+// What cannot be asked, or is not worth to be asked again.
+func TestWhatIsNoAnswer(t *testing.T) {
+	server := tenant()
+	g, client := inProcess(t, server)
+	one := &Client{App: g, HTTP: client}
+	if _, err := one.Get(t.Context(), "https://%zz"); err == nil || !strings.Contains(err.Error(), "invalid URL escape") {
+		t.Errorf("no URL: %v", err)
+	}
+	if _, err := one.Get(t.Context(), "https://graph.example/v1.0/none?$select=mail,proxyAddresses"); err == nil || !strings.Contains(err.Error(), "Graph answers 404 ResourceNotFound") {
+		t.Errorf("not there: %v", err)
+	}
+	server.Before(func(*http.Request) (int, http.Header, string) { return 200, nil, "{}" })
+	if _, err := (&Client{App: g, HTTP: client}).Get(t.Context(), users); err == nil || !strings.Contains(err.Error(), "without a token") {
+		t.Errorf("no token: %v", err)
+	}
+}
+
+// A pause that a server asks for ends, and the next try is answered.
+func TestAPauseEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := tenant()
+		g, client := inProcess(t, server)
+		one := &Client{App: g, HTTP: client}
+		busy := true
+		server.Before(func(r *http.Request) (int, http.Header, string) {
+			if strings.HasSuffix(r.URL.Path, "/users") && busy {
+				busy = false
+				return 429, http.Header{"Retry-After": {"7"}}, ""
+			}
+			return 0, nil, ""
+		})
+		began := time.Now()
+		if _, err := one.Get(t.Context(), users); err != nil || time.Since(began) != 7*time.Second {
+			t.Errorf("after %v: %v", time.Since(began), err)
+		}
+	})
+}
