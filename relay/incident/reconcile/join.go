@@ -18,9 +18,9 @@ import (
 func (r *Reconciler) join() (err error) {
 	rest := r.begin()
 	for _, s := range steps() {
-		left, err := spill.New(r.dir)
-		if err != nil {
-			return err
+		left, wrong := spill.New(r.dir)
+		if wrong != nil {
+			return wrong
 		}
 		defer func() { err = errors.Join(err, left.Close()) }()
 		if err := r.take(s, rest, left); err != nil {

@@ -20,8 +20,9 @@ const maxChanges = 20000
 
 // Options say how a report is made.
 type Options struct {
-	Dir string // for temporary files; "" is the system's
-	Key []byte // of pseudonyms for addresses; nil shows addresses
+	Dir     string // for temporary files; "" is the system's
+	Key     []byte // of pseudonyms for addresses; nil shows addresses
+	Version string // of the program that makes it; "" is that of the relay
 }
 
 // Builder makes a report of evidence. It is for one goroutine; Close must be called.
@@ -114,7 +115,7 @@ func (b *Builder) head(h incident.Head) {
 	b.aside = f.Account.SetAside
 	shown := b.redact.incident(i)
 	shown.Moments, shown.Figures = nil, nil
-	b.report = Report{Schema: Schema, Prepared: whole(h.At), Version: h.Version, Relay: b.redact.name("h", h.Relay), Redacted: b.redact != nil, Incident: shown,
+	b.report = Report{Schema: Schema, Prepared: whole(h.At), Version: cmp.Or(b.options.Version, h.Version), Relay: b.redact.name("h", h.Relay), Redacted: b.redact != nil, Incident: shown,
 		Timeline: b.redact.moments(h.Record.Timeline), Replies: b.redact.replies(f.Replies), Bins: binsOf(i, h.At), Passed: f.Account.Passed, NoHistory: f.NoHistory,
 		Changes: []health.Change{}, Domains: []string{}}
 	for _, d := range h.Domains {
