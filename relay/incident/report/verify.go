@@ -220,17 +220,17 @@ func (b bundle) rows(v *Verified, r Report, dir string) (err error) {
 	if err != nil {
 		return err
 	}
-	compare := func(Row) error { return nil }
+	compare, end := func(Row) error { return nil }, func() {}
 	if ledger != nil {
 		defer func() { err = errors.Join(err, ledger.Close()) }()
 		next, stop := iter.Pull2(ledger.rows(r.Incident))
 		defer stop()
 		compare = follower(v, next)
-		defer func() {
-			if extra, _, more := next(); more && len(v.Faults) == 0 {
+		end = func() {
+			if extra, _, more := next(); more {
 				v.fault("messages.csv lacks %s for %s, which is in the ledger", extra.ID, extra.Recipient)
 			}
-		}()
+		}
 	}
 	in, err := b.files[fileMessages].Open()
 	if err != nil {
@@ -247,6 +247,7 @@ func (b bundle) rows(v *Verified, r Report, dir string) (err error) {
 		v.fault("messages.csv: %v", err)
 		return nil
 	}
+	end()
 	mail, err := count.sum()
 	if err != nil {
 		return err
