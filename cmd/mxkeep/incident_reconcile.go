@@ -27,7 +27,7 @@ func newIncidentReconcile(a *app) *cobra.Command {
 			"most urgent first: missing, failed, quarantined, filtered, duplicate, pending, not_relayed, delivered. With a\n" +
 			"missing one the exit code is 3. How it is done: mxkeep help reports.",
 		Example: "  mxkeep incident reconcile INC-2026-03-12-1 --trace enhanced.csv\n" +
-			"  mxkeep incident reconcile INC-2026-03-12-1 --trace 1.csv --trace 2.csv --only missing,duplicate -o csv",
+			"  mxkeep incident reconcile last --trace 1.csv --trace 2.csv --only missing",
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(traces) == 0 {
@@ -45,7 +45,7 @@ func newIncidentReconcile(a *app) *cobra.Command {
 			return a.reconcile(cmd.Context(), id, traces, only)
 		},
 	}
-	cmd.Flags().StringArrayVar(&traces, "trace", nil, "an export of the message trace as CSV; may be repeated")
+	cmd.Flags().StringArrayVar(&traces, "trace", nil, "an export of the message trace; repeatable")
 	cmd.Flags().StringSliceVar(&only, "only", nil, "list only these verdicts")
 	return cmd
 }
@@ -92,7 +92,7 @@ func (a *app) reconcile(ctx context.Context, id string, traces, only []string) (
 		if len(only) > 0 && !slices.Contains(only, string(one.Verdict)) {
 			continue
 		}
-		if err := out.row(reconciled{one, admin.Time{Time: one.DeliveredAt}, admin.Time{Time: one.TraceAt}}); err != nil {
+		if err := out.row(reconciled{"mxkeep.incident.reconciled.row/1", one, admin.Time{Time: one.DeliveredAt}, admin.Time{Time: one.TraceAt}}); err != nil {
 			return err
 		}
 	}
@@ -142,6 +142,7 @@ func (a *app) oursOf(ctx context.Context, id string, r *reconcile.Reconciler) (e
 
 // reconciled is a row of the listing.
 type reconciled struct {
+	Schema string `json:"schema"`
 	reconcile.Result
 	DeliveredAt admin.Time `json:"delivered_at"`
 	TraceAt     admin.Time `json:"trace_at"`

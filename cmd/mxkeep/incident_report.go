@@ -46,7 +46,7 @@ func newIncidentReport(a *app) *cobra.Command {
 			"ledger and SHA-256 sums, for mxkeep incident verify. What the files say: mxkeep help reports.",
 		Example: "  mxkeep incident report INC-2026-03-12-1 --format html -O report.html\n" +
 			"  mxkeep incident report INC-2026-03-12-1 --audience microsoft --redact\n" +
-			"  mxkeep incident report INC-2026-03-12-1 --format bundle -O INC-2026-03-12-1.zip",
+			"  mxkeep incident report last --format bundle -O report.zip",
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			q.id = cmp.Or(firstOf(args), admin.LastIncident)
@@ -58,8 +58,8 @@ func newIncidentReport(a *app) *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringVar(&q.form, "format", "", "md, html, json, csv or bundle (default md)")
-	f.StringVar(&q.audience, "audience", "", "management (the summary alone) or microsoft (timeline, evidence, figures)")
-	f.BoolVar(&q.redact, "redact", false, "pseudonyms in place of addresses, equal ones for equal ones")
+	f.StringVar(&q.audience, "audience", "", "management or microsoft: some parts only")
+	f.BoolVar(&q.redact, "redact", false, "pseudonyms in place of addresses")
 	f.StringVarP(&q.file, "file", "O", "", "the file to write; it must not exist")
 	return cmd
 }
