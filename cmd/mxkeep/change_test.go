@@ -44,8 +44,8 @@ var archiveVerbs = []string{"queue export", "queue import"}
 // listVerbs change what is known about recipients: see recipients_test.go.
 var listVerbs = []string{"recipients sync", "recipients import"}
 
-// incidentVerbs are about incidents: see incident_test.go.
-var incidentVerbs = []string{"incident list", "incident show", "incident open", "incident note", "incident link", "incident ack", "incident close", "health history"}
+// incidentVerbs are about incidents: see incident_test.go and incident_report_test.go.
+var incidentVerbs = []string{"incident list", "incident show", "incident open", "incident note", "incident link", "incident ack", "incident close", "health history", "incident report", "incident verify", "incident reconcile"}
 
 // windowVerbs plan windows: see window_test.go.
 var windowVerbs = []string{"window add", "window remove"}

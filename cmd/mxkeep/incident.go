@@ -13,7 +13,8 @@ import (
 
 func newIncident(a *app) *cobra.Command {
 	return group("incident", "Outages of the primary, and what became of the mail",
-		newIncidentList(a), newIncidentShow(a), newIncidentOpen(a), newIncidentNote(a), newIncidentLink(a), newIncidentAck(a), newIncidentClose(a))
+		newIncidentList(a), newIncidentShow(a), newIncidentOpen(a), newIncidentNote(a), newIncidentLink(a), newIncidentAck(a), newIncidentClose(a),
+		newIncidentReport(a), newIncidentVerify(a), newIncidentReconcile(a))
 }
 
 func newIncidentList(a *app) *cobra.Command {

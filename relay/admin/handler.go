@@ -123,6 +123,7 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("GET /v1/incidents", s.incidents)
 	mux.HandleFunc("POST /v1/incidents", answer(s.openIncident))
 	mux.HandleFunc("GET /v1/incidents/{id}", answer(s.getIncident))
+	mux.HandleFunc("GET /v1/incidents/{id}/evidence", s.evidence)
 	mux.HandleFunc("POST /v1/incidents/{id}/{verb}", answer(s.changeIncident))
 	mux.HandleFunc("POST /v1/pause", answer(s.pause))
 	mux.HandleFunc("POST /v1/resume", answer(s.resume))

@@ -25,6 +25,7 @@ type Incidents interface {
 	Close(ctx context.Context, id, actor, reason string, confirmed int64) (i health.Incident, waiting int64, err error)
 	Changes(ctx context.Context, upstream string, from, until time.Time) iter.Seq2[health.Change, error]
 	Trouble() []string
+	Evidence(ctx context.Context, id string, emit func(incident.Piece) error) error
 	Expiring() incident.Expiring
 }
 

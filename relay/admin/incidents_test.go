@@ -132,7 +132,7 @@ func TestIncidentRequestsThatChangeNothing(t *testing.T) {
 func TestNobodyKeepsIncidents(t *testing.T) {
 	r := newRig()
 	r.without()
-	for _, request := range []string{"GET /v1/incidents", "GET /v1/incidents/last", "POST /v1/incidents", "POST /v1/incidents/last/ack", "GET /v1/health/history"} {
+	for _, request := range []string{"GET /v1/incidents", "GET /v1/incidents/last", "GET /v1/incidents/last/evidence", "POST /v1/incidents", "POST /v1/incidents/last/ack", "GET /v1/health/history"} {
 		if got := lastError(t, r.ask(request, "{}")); got.Code != admin.CodeRefused {
 			t.Errorf("%s: %+v", request, got)
 		}

@@ -47,7 +47,7 @@ func Schemas() []string {
 		SchemaUpstream, SchemaProbe, SchemaSwitch, SchemaReady, SchemaError,
 		SchemaFiles, SchemaFinding, SchemaChecked, SchemaSalvage, SchemaLoss, SchemaCompact, SchemaImport, SchemaImportLine, SchemaGap, SchemaExplain,
 		SchemaRecipientList, SchemaRecipientSource, SchemaRecipientCheck, SchemaRecipientSync, SchemaRecipientImport,
-		SchemaBackup, SchemaBackupProgress, SchemaBackupList, SchemaVantage, SchemaWindow, SchemaIncident, SchemaHistory}
+		SchemaBackup, SchemaBackupProgress, SchemaBackupList, SchemaVantage, SchemaWindow, SchemaIncident, SchemaHistory, SchemaEvidence}
 }
 
 // Time is an instant on the wire: RFC 3339 in UTC with milliseconds. The zero Time is null.

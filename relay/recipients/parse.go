@@ -3,15 +3,14 @@ package recipients
 import (
 	"bufio"
 	"bytes"
-	"encoding/binary"
 	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
 	"regexp"
 	"strings"
-	"unicode/utf16"
 
+	"github.com/mxkeep/mxkeep/relay/csvfile"
 	"github.com/mxkeep/mxkeep/relay/smtp"
 )
 
@@ -31,18 +30,18 @@ var (
 // parse reads a list, one address on a line, or the CSV of an export of
 // Exchange Online. name is that of the file, for errors; each names its line.
 func parse(name string, r io.Reader) (map[string]struct{}, error) {
-	text, err := io.ReadAll(io.LimitReader(r, maxFile+1))
-	if err != nil {
+	limited := &io.LimitedReader{R: r, N: maxFile + 1}
+	text, err := io.ReadAll(csvfile.Text(limited))
+	switch {
+	case limited.N == 0:
+		return nil, fmt.Errorf("%s: it is larger than 64 MiB", name)
+	case errors.Is(err, csvfile.ErrCutOff):
+		return nil, fmt.Errorf("%s: %w", name, err)
+	case err != nil:
 		return nil, err
 	}
-	if len(text) > maxFile {
-		return nil, fmt.Errorf("%s: it is larger than 64 MiB", name)
-	}
-	if text, err = decode(text); err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
 	g := &gathering{name: name, most: maxAddresses, known: map[string]struct{}{}}
-	if body, skipped, comma, ok := table(text); ok {
+	if body, skipped, comma, ok := csvfile.Find(text, known); ok {
 		g.csv(body, skipped, comma)
 	} else {
 		g.lines(text)
@@ -53,61 +52,14 @@ func parse(name string, r io.Reader) (map[string]struct{}, error) {
 	return g.known, errors.Join(g.wrong...)
 }
 
-// decode makes UTF-8 of what Windows writes: UTF-8 or UTF-16 with a mark in front.
-func decode(text []byte) ([]byte, error) {
-	var order binary.ByteOrder
-	switch {
-	case bytes.HasPrefix(text, []byte("\xef\xbb\xbf")):
-		return text[3:], nil
-	case bytes.HasPrefix(text, []byte("\xff\xfe")):
-		order = binary.LittleEndian
-	case bytes.HasPrefix(text, []byte("\xfe\xff")):
-		order = binary.BigEndian
-	default:
-		return text, nil
-	}
-	if len(text)%2 != 0 {
-		return nil, errors.New("the file is UTF-16, and cut off within a letter")
-	}
-	units := make([]uint16, 0, len(text)/2-1)
-	for i := 2; i < len(text); i += 2 {
-		units = append(units, order.Uint16(text[i:]))
-	}
-	return []byte(string(utf16.Decode(units))), nil
-}
-
-// table finds the header of an export: the first line that is not empty, behind
-// what PowerShell and Excel may write before it. It returns the text from there,
-// how many lines were skipped, and what separates the cells.
-func table(text []byte) (body []byte, skipped int, comma rune, ok bool) {
-	for len(text) > 0 {
-		line, rest, _ := bytes.Cut(text, []byte("\n"))
-		line = bytes.TrimSpace(line)
-		if len(line) > 0 && !bytes.HasPrefix(line, []byte("#TYPE ")) && !bytes.HasPrefix(line, []byte("sep=")) {
-			for _, comma := range []rune{',', ';', '\t'} {
-				if header, err := reader(bytes.NewReader(line), comma).Read(); err == nil && len(columns(header)) > 0 {
-					return text, skipped, comma, true
-				}
-			}
-			return nil, 0, 0, false
-		}
-		text = rest
-		skipped++
-	}
-	return nil, 0, 0, false
-}
-
-func reader(r io.Reader, comma rune) *csv.Reader {
-	in := csv.NewReader(r)
-	in.Comma = comma
-	return in
-}
+// known says whether a table has addresses.
+func known(titles []string) bool { return len(columns(titles)) > 0 }
 
 // columns are those with addresses; true for several in a cell.
 func columns(header []string) map[int]bool {
 	found := map[int]bool{}
 	for i, title := range header {
-		title = strings.ToLower(strings.NewReplacer(" ", "", "-", "", "_", "").Replace(title))
+		title = csvfile.Plain(title)
 		if single[title] || plural[title] {
 			found[i] = plural[title]
 		}
@@ -152,7 +104,7 @@ func (g *gathering) lines(text []byte) {
 
 // csv reads the rows of an export.
 func (g *gathering) csv(body []byte, skipped int, comma rune) {
-	in := reader(bytes.NewReader(body), comma)
+	in := csvfile.Reader(bytes.NewReader(body), comma)
 	in.ReuseRecord = true
 	header, _ := in.Read() // table has read it
 	cells := columns(header)

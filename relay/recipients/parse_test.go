@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/mxkeep/mxkeep/relay/csvfile"
 	"unicode/utf16"
 )
 
@@ -73,7 +75,7 @@ func TestWrongExports(t *testing.T) {
 	for _, begin := range []string{"", "Mail\n"} {
 		g := &gathering{name: "list", most: 2, known: map[string]struct{}{}}
 		text := []byte(begin + "a@corp.example\nb@corp.example\nc@corp.example\nd@corp.example\n")
-		if body, skipped, comma, ok := table(text); ok {
+		if body, skipped, comma, ok := csvfile.Find(text, known); ok {
 			g.csv(body, skipped, comma)
 		} else {
 			g.lines(text)

@@ -18,7 +18,8 @@ type Incidents struct {
 	History []health.Change
 	Wrong   []string
 	Expiry  incident.Expiring
-	Fail    error // of everything that has an error
+	Fail    error            // of everything that has an error
+	Pieces  []incident.Piece // of the evidence, after the record and History
 }
 
 // List lists the incidents.
