@@ -98,17 +98,22 @@ func (a *adapter) Rcpt(_ string, o *gosmtp.RcptOptions) error {
 // go-smtp calls it with a pipe, in a goroutine of its own, and does not wait for
 // it if the connection ends, so the engine does.
 func (a *adapter) Data(r io.Reader) error {
+	_, chunked := r.(*io.PipeReader)
+	if chunked {
+		asked := a.conn.asked
+		begun := sync.OnceFunc(func() { close(asked) })
+		defer begun()
+		r = chunks{r, begun}
+	} else {
+		r = body{a.conn}
+	}
 	if !a.conn.during(&a.engine.contents) {
 		return errorOf(net.ErrClosed)
 	}
 	defer a.engine.contents.Done()
-	_, chunks := r.(*io.PipeReader)
-	if !chunks {
-		r = body{a.conn}
-	}
 	var done smtp.Reply
 	err := a.answer(func() (no *refusal) {
-		if done, no = a.session.receive(r); no != nil && !chunks {
+		if done, no = a.session.receive(r); no != nil && !chunked {
 			io.Copy(io.Discard, r) // only at its end the client listens; after a chunk it does, too
 		}
 		return no

@@ -43,18 +43,19 @@ type conn struct {
 	reply    []byte        // lines of a reply whose last one has not been written
 	held     []byte        // replies that go out with the next one
 	greeted  bool
-	verb     string    // of the command that the engine is at
-	path     smtp.Path // its forward-path
-	hello    string    // the client's name, from a command that was accepted
-	offered  string    // the name in a command that may be accepted
-	extended bool      // it said EHLO
-	tls      string    // version, "" is plaintext
-	cipher   string    // name of the cipher suite
-	data     bool      // content of DATA comes
-	chunk    int64     // octets of a BDAT chunk that are still to come
-	last     bool      // it is the last one of its message
-	open     bool      // a chunk was accepted that was not the last one
-	loose    bool      // the engine has dropped content of BDAT, and its goroutine may still run
+	verb     string        // of the command that the engine is at
+	path     smtp.Path     // its forward-path
+	hello    string        // the client's name, from a command that was accepted
+	offered  string        // the name in a command that may be accepted
+	extended bool          // it said EHLO
+	tls      string        // version, "" is plaintext
+	cipher   string        // name of the cipher suite
+	data     bool          // content of DATA comes
+	chunk    int64         // octets of a BDAT chunk that are still to come
+	last     bool          // it is the last one of its message
+	open     bool          // a chunk was accepted that was not the last one
+	loose    bool          // the engine has dropped content of BDAT, and its goroutine may still run
+	asked    chan struct{} // closed when that goroutine asks for content, see awaitReader
 	content  framing
 	since    time.Time    // content began
 	received int64        // octets of it
@@ -137,6 +138,9 @@ func (c *conn) nextCommand() error {
 		line = c.addressed(&cmd)
 	}
 	c.uncounted(cmd.verb)
+	if cmd.verb == "BDAT" && !c.open {
+		c.asked = make(chan struct{})
+	}
 	c.verb, c.path, c.offered, c.chunk, c.last = cmd.verb, cmd.path, cmd.arg, cmd.chunk, cmd.last
 	if cmd.chunk > 0 {
 		c.begin()
@@ -221,6 +225,7 @@ func (c *conn) Write(p []byte) (int, error) {
 	reply := reworded(c.verb, c.reply)
 	c.reply = c.reply[:0]
 	code := string(p[:min(3, len(p))])
+	c.awaitReader(code)
 	c.countEngine(string(reply[:min(3, len(reply))]))
 	switch {
 	case code == "250" && (c.verb == "EHLO" || c.verb == "HELO"):

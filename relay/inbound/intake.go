@@ -118,6 +118,29 @@ func (c *conn) until(d time.Duration) time.Time {
 	return at
 }
 
+// awaitReader waits, before the reply to the first chunk of a message, until the
+// goroutine of the engine that reads its content has asked for some. After that
+// reply the client may say who it is anew, leave, or begin another message, which
+// a goroutine that has yet to begin would take for its own. With content the
+// engine waits by itself, but not if there is none, or it is cut off. Nothing
+// else says whether there is a goroutine: a refused chunk has none.
+func (c *conn) awaitReader(code string) {
+	if c.verb == "BDAT" && !c.open && (code == "250" && !c.last || c.fault != nil) {
+		<-c.asked
+	}
+}
+
+// chunks is the content of BDAT, and tells when it is asked for.
+type chunks struct {
+	io.Reader
+	asked func()
+}
+
+func (c chunks) Read(p []byte) (int, error) {
+	c.asked()
+	return c.Reader.Read(p)
+}
+
 // lost ends a connection that broke within content. It is closed at once, so
 // that no reply of the engine says anything about the message.
 func (c *conn) lost(err error) error {
