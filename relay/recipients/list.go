@@ -14,12 +14,13 @@ const lookEvery = time.Second // at the file, for a change
 
 // List is the addresses of a file, one on a line or the CSV of an export. Empty
 // lines and what stands behind a # are skipped. It is read again when it
-// changes; one that cannot be read any more, or has a wrong line or none at all,
-// changes nothing: refusing everybody because of a broken file would be worse
-// than an old list. Its methods may be called concurrently.
+// changes; one that cannot be read any more, has a wrong line, or no address of the
+// domain, changes nothing: refusing everybody because of a broken file would be
+// worse than an old list. Its methods may be called concurrently.
 type List struct {
-	path string
-	log  *slog.Logger
+	path   string
+	domain string
+	log    *slog.Logger
 
 	mu     sync.Mutex
 	known  map[string]struct{}
@@ -36,17 +37,18 @@ type stamp struct {
 	size     int64
 }
 
-// Load reads a file. The error names each wrong line. log may be nil.
-func Load(path string, log *slog.Logger) (*List, error) {
+// Load reads a file for a domain; it may have addresses of others, too. The error
+// names each wrong line. log may be nil.
+func Load(path, domain string, log *slog.Logger) (*List, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	l := &List{path: path, log: log, looked: time.Now()}
+	l := &List{path: path, domain: domain, log: log, looked: time.Now()}
 	var err error
 	if l.loaded, err = stampOf(path); err != nil {
 		return nil, err
 	}
-	if l.known, err = read(path); err != nil {
+	if l.known, err = read(path, domain); err != nil {
 		return nil, err
 	}
 	l.seen, l.at = l.loaded, l.loaded.modified
@@ -132,7 +134,7 @@ func (l *List) look(now time.Time) {
 
 func (l *List) read(current stamp) {
 	l.loaded = current
-	known, err := read(l.path)
+	known, err := read(l.path, l.domain)
 	if l.broken = err; err != nil {
 		l.log.Warn("recipients.kept", "file", l.path, "addresses", len(l.known), "error", err)
 		return
@@ -150,10 +152,19 @@ func stampOf(path string) (stamp, error) {
 	return stamp{info.ModTime(), info.Size()}, nil
 }
 
-func read(path string) (map[string]struct{}, error) {
+func read(path, domain string) (map[string]struct{}, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
-	return parse(path, bytes.NewReader(text))
+	all, err := parse(path, bytes.NewReader(text))
+	if err != nil {
+		return nil, err
+	}
+	for key := range all {
+		if domainOf(key) == domain {
+			return all, nil
+		}
+	}
+	return nil, noneOf(path, domain, len(all))
 }

@@ -39,7 +39,7 @@ const sample = "\xef\xbb\xbf# people\r\nA.Meyer@Corp.Example\r\n\r\n  info@corp.
 func TestKnows(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "recipients")
 	write(t, file, sample, time.Hour)
-	l, err := Load(file, nil)
+	l, err := Load(file, "corp.example", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,11 +99,32 @@ func TestWrongFiles(t *testing.T) {
 			t.Errorf("%s: %d lines of errors", name, lines+1)
 		}
 	}
-	if _, err := Load(filepath.Join(t.TempDir(), "nothing"), nil); err == nil {
+	if _, err := Load(filepath.Join(t.TempDir(), "nothing"), "corp.example", nil); err == nil {
 		t.Error("no error for a file that is not there")
 	}
-	if _, err := Load(t.TempDir(), nil); err == nil {
+	if _, err := Load(t.TempDir(), "corp.example", nil); err == nil {
 		t.Error("no error for a folder")
+	}
+}
+
+// TestListOfAnotherDomain: it would refuse everybody.
+func TestListOfAnotherDomain(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "recipients")
+	write(t, file, "a@corp.example\nx@lab.example\n", time.Hour)
+	l, err := Load(file, "corp.example", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = "there is no address of corp.example in it, but 1 of other domains"
+	write(t, file, "a@lab.example\n", -time.Minute)
+	if err := l.reload(time.Now()); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("read again: %v", err)
+	}
+	if !l.Knows(path(t, "a@corp.example")) {
+		t.Error("what was known before does not hold")
+	}
+	if _, err := Load(file, "corp.example", nil); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("at the start: %v", err)
 	}
 }
 
@@ -111,7 +132,7 @@ func TestReadAgain(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "recipients")
 	var log bytes.Buffer
 	write(t, file, "a@corp.example\n", time.Hour)
-	l, err := Load(file, slog.New(slog.NewTextHandler(&log, nil)))
+	l, err := Load(file, "corp.example", slog.New(slog.NewTextHandler(&log, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -130,7 +130,7 @@ func (d *Domains) newDomain(c Domain) (*domain, error) {
 		case SourceList:
 			one.imported = loadSnapshot(ownerImported, c.Name, d.options.Keep, d.options.Log)
 			if c.File != "" {
-				one.list, err = Load(c.File, d.options.Log)
+				one.list, err = Load(c.File, c.Name, d.options.Log)
 			}
 		case SourceDirectory:
 			one.directory = loadSnapshot(ownerDirectory, c.Name, d.options.Keep, d.options.Log)

@@ -212,7 +212,7 @@ func (d *Domains) Import(domain, name, text string, dry bool) (Imported, error) 
 	}
 	did := Imported{Domain: domain, Count: len(known), Elsewhere: len(all) - len(known)}
 	if did.Count == 0 {
-		return did, fmt.Errorf("%s: there is no address of %s in it, but %d of other domains", name, domain, did.Elsewhere)
+		return did, noneOf(name, domain, did.Elsewhere)
 	}
 	did.Added, did.Lost, _ = one.imported.difference(known)
 	if dry {
@@ -223,6 +223,12 @@ func (d *Domains) Import(domain, name, text string, dry bool) (Imported, error) 
 	}
 	d.options.Log.Info("recipients.imported", "domain", domain, "file", name, "addresses", did.Count, "added", did.Added, "lost", did.Lost)
 	return did, nil
+}
+
+// noneOf is the error of a list with addresses, but none of the domain that it is
+// for: it would refuse everybody there.
+func noneOf(name, domain string, elsewhere int) error {
+	return fmt.Errorf("%s: there is no address of %s in it, but %d of other domains", name, domain, elsewhere)
 }
 
 // KeepError says that something could not be written down.
