@@ -19,6 +19,7 @@ func reworded(verb string, reply []byte) []byte {
 		{"MAIL", "500 5.5.4", "555 5.5.4", " Unknown MAIL FROM argument"},
 		{"MAIL", "504 5.5.4", "555 5.5.4", " REQUIRETLS is not implemented"},
 		{"MAIL", "504 5.5.4", "555 5.5.4", " BINARYMIME is not implemented"},
+		{"MAIL", "500 5.5.4", "501 5.5.4", " Malformed AUTH parameter"}, // RFC 5321 4.2.4: it is no unknown command
 		{"RCPT", "500 5.5.4", "555 5.5.4", " Unknown RCPT TO argument"},
 		{"RCPT", "504 5.5.4", "555 5.5.4", " RRVS is not implemented"},
 		{"RCPT", "504 5.5.4", "555 5.5.4", " DELIVERBY is not implemented"},
