@@ -42,7 +42,7 @@ func (s *session) receive(r io.Reader) (smtp.Reply, *refusal) {
 // lament logs that a message was refused at its end. One that was cut off tells
 // nothing of its envelope: after a reset the next transaction may be open already.
 func (s *session) lament(id queue.ID, tx *transaction, no *refusal) {
-	about := []any{"id", id, "reason", no.reason}
+	about := []any{"id", id, "reason", no.reason, "reply", smtp.Printable(no.reply.Error())}
 	if no.reason != reasonTruncated {
 		about = append(about, describe(tx.envelope)...)
 	}
