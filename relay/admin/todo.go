@@ -3,6 +3,7 @@ package admin
 import (
 	"cmp"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -94,6 +95,9 @@ func todoAbout(st *Status, u UpstreamStatus) (list []Todo) {
 		if st.Queue.ByState["refused"] > 0 {
 			list = append(list, Todo{"Then give what was refused back to delivery:", "mxkeep queue retry --state refused"})
 		}
+	}
+	if c := u.Throttled; c != nil && c.Fix != "" && strings.HasPrefix(c.Reply, "5") { // it does not end by itself
+		list = append(list, Todo{u.Name + " takes nothing from our address: " + c.Fix + ".", "mxkeep health show" + which})
 	}
 	if c := u.Misconfigured; c != nil && c.Scope != "" {
 		list = append(list, Todo{u.Name + " refuses some of its mail, " + c.Scope + ": " + cmp.Or(c.Fix, "look at what it says") + ".", "mxkeep health show" + which})
