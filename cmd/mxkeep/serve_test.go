@@ -152,6 +152,8 @@ func TestServeThatCannotStart(t *testing.T) {
 			[]string{"E2202 port_in_use: the relay cannot start: SMTP: listen tcp " + occupied.Addr().String(), "address already in use", "ss -ltnp"}},
 		{"a port in use for HTTP", "http: {listen: \"" + occupied.Addr().String() + "\"}\ninbound: {listen: \"127.0.0.1:0\"}\n", exitFailed,
 			[]string{"E2202 port_in_use: the relay cannot start: HTTP: "}},
+		{"a port in use for ACME", "http: {listen: \"\"}\ninbound: {listen: \"127.0.0.1:0\", acme: {directory: \"https://127.0.0.1:1/d\", email: a@b.example, listen: \"" + occupied.Addr().String() + "\"}}\n", exitFailed,
+			[]string{"E2202 port_in_use: the relay cannot start: ACME: ", "or inbound.acme.listen"}},
 		{"an address of others", "http: {listen: \"\"}\ninbound: {listen: \"192.0.2.1:0\"}\n", exitFailed,
 			[]string{"E2204 address_not_ours: ", "ip -brief address"}},
 		{"a socket path that is too long", onLoopback + "log: {level: error}\n", exitFailed,
