@@ -41,6 +41,7 @@ func (c *Config) check(fresh defaults, say report) {
 	c.checkQueue(say)
 	c.checkARC(say)
 	c.checkDSN(say)
+	c.checkSurroundings(say)
 	c.checkHistory(say)
 	names := map[string]bool{}
 	for i, u := range c.Upstreams {
@@ -123,6 +124,7 @@ func (c *Config) checkInbound(say report) {
 		listen(fmt.Sprintf("inbound.listen[%d]", i), address)
 	}
 	listen("http.listen", c.HTTP.Listen)
+	listen("admin.vantage.listen", c.Admin.Vantage.Listen)
 	if c.Inbound.ACME.Directory != "" {
 		listen("inbound.acme.listen", c.Inbound.ACME.Address())
 	}
@@ -190,6 +192,7 @@ func (c *Config) checkUpstream(u Upstream, say report, path string) {
 		say(path, "no domain has the upstream "+u.Name, "Write upstream: "+u.Name+" at a domain, or take it out")
 	}
 	checkTLS(u.TLS, say, path+".tls")
+	checkCanary(u.Canary, domains, say, path+".canary")
 	for i, h := range u.Hosts {
 		if h == byMX && len(domains) != 1 {
 			say(fmt.Sprintf("%s.hosts[%d]", path, i), fmt.Sprintf("mx stands for the hosts of one domain, and there are %d", len(domains)), "Write mx: and the domain, like mx:corp.example")

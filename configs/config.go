@@ -29,6 +29,8 @@ type Config struct {
 	User      string // to become once the ports are open; "" changes nobody
 	HTTP      HTTP
 	Log       Log
+	Admin     Admin
+	Health    Surroundings
 	Inbound   Inbound
 	Domains   []Domain
 	Upstreams []Upstream
@@ -286,6 +288,7 @@ type Upstream struct {
 	Timeouts        OutboundTimeouts
 	Delivery        Delivery
 	Probe           Probe
+	Canary          Canary
 	Health          Health
 	Spike           Spike
 	Queue           Share
@@ -407,6 +410,7 @@ func Default() Config {
 		Socket: "/run/mxkeep/admin.sock",
 		HTTP:   HTTP{Listen: "127.0.0.1:8025"},
 		Log:    Log{Level: "info", Format: "text"},
+		Health: defaultSurroundings(),
 		Inbound: Inbound{
 			Listen:    []string{":25"},
 			MinFree:   512 << 20,
@@ -454,7 +458,8 @@ func DefaultUpstream() Upstream {
 			Reset: time.Minute, Quit: 5 * time.Second},
 		Delivery: Delivery{Connections: 20, Messages: 100, Age: 15 * time.Minute, Idle: 20 * time.Second, Recipients: 100, StartRate: 600,
 			Attempt: 30 * time.Minute, Wait: time.Second, MaxWait: time.Minute, Doubt: 10 * time.Minute},
-		Probe: Probe{Every: 20 * time.Second, EveryBad: 10 * time.Second, Jitter: 0.1, Timeout: 15 * time.Second},
+		Probe:  Probe{Every: 20 * time.Second, EveryBad: 10 * time.Second, Jitter: 0.1, Timeout: 15 * time.Second},
+		Canary: Canary{Look: Look{Every: 15 * time.Minute, Jitter: 0.1, Timeout: 5 * time.Minute}},
 		Health: Health{Bad: 3, Good: 3, Quiet: 6, Trials: 20, Attempts: 3, Relapse: 2, Senders: 3,
 			Span: 10 * time.Minute, Relief: time.Minute, Ease: 10 * time.Minute},
 		Spike: Spike{Share: 0.1, Least: 5, Window: 30 * time.Minute, Patience: day},

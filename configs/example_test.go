@@ -55,6 +55,11 @@ func TestExampleIsTheDefault(t *testing.T) {
 			want.Inbound.Lists.Block, want.Inbound.Lists.Allow = c.Inbound.Lists.Block, c.Inbound.Lists.Allow
 			want.Inbound.Filters = c.Inbound.Filters
 			want.Inbound.Proxies, want.Inbound.Trusted = c.Inbound.Proxies, c.Inbound.Trusted
+			want.Health.Control.Targets, want.Health.DNS.Servers = c.Health.Control.Targets, c.Health.DNS.Servers
+			want.Health.HTTPS, want.Health.Vantages = c.Health.HTTPS, c.Health.Vantages
+			if len(c.Health.Control.Targets)+len(c.Health.DNS.Servers)+len(c.Health.HTTPS)+len(c.Health.Vantages) > 0 {
+				t.Error("a list is not empty")
+			}
 			want.DNS.Servers, want.Upstreams[0].PrivateNetworks = c.DNS.Servers, c.Upstreams[0].PrivateNetworks
 			if len(c.Domains[0].Recipients.Sources)+len(c.DNS.Servers)+len(c.Inbound.Trusted)+len(c.Inbound.Filters)+len(c.Inbound.Lists.Block)+len(c.Inbound.Lists.Allow)+len(c.Inbound.Proxies)+len(c.Upstreams[0].PrivateNetworks) > 0 {
 				t.Error("a list is not empty")

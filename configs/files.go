@@ -17,6 +17,17 @@ type named struct {
 func (c *Config) files() []named {
 	all := []named{{"inbound.certificate", &c.Inbound.Certificate, false}, {"inbound.key", &c.Inbound.Key, true},
 		{"inbound.acme.ca", &c.Inbound.ACME.CA, false}, {"auth.arc.key", &c.Auth.ARC.Key, true}}
+	v, p := &c.Admin.Vantage, &c.Health.Public
+	all = append(all, named{"admin.vantage.certificate", &v.Certificate, false}, named{"admin.vantage.key", &v.Key, true}, named{"admin.vantage.token_file", &v.TokenFile, true},
+		named{"health.public.ca", &p.CA, false}, named{"health.public.graph.secret", &p.Graph.Secret, true},
+		named{"health.public.graph.certificate", &p.Graph.Certificate, false}, named{"health.public.graph.key", &p.Graph.Key, true})
+	for i := range c.Health.HTTPS {
+		all = append(all, named{fmt.Sprintf("health.https[%d].ca", i), &c.Health.HTTPS[i].CA, false})
+	}
+	for i := range c.Health.Vantages {
+		one, path := &c.Health.Vantages[i], fmt.Sprintf("health.vantages[%d].", i)
+		all = append(all, named{path + "ca", &one.CA, false}, named{path + "token_file", &one.TokenFile, true})
+	}
 	for i := range c.Domains {
 		r, path := &c.Domains[i].Recipients, fmt.Sprintf("domains[%d].recipients.", i)
 		all = append(all, named{path + "file", &r.File, false}, named{path + "directory.secret", &r.Directory.Secret, true},

@@ -9,13 +9,14 @@ type ChangeKind string
 const (
 	ChangeState         ChangeKind = "state"
 	ChangeOverride      ChangeKind = "override"
+	ChangeWindow        ChangeKind = "window" // a planned one
 	ChangeThrottled     ChangeKind = "throttled"
 	ChangeMisconfigured ChangeKind = "misconfigured"
 	ChangeNetwork       ChangeKind = "network" // ours
 )
 
 // Change is one change of what is thought of a primary. From and To are states;
-// of an override "none" and the state that counts; of a condition "began" and "ended" in To.
+// of an override or a window "none" and the state that counts; of a condition "began" and "ended" in To.
 type Change struct {
 	At       time.Time  `json:"at"`
 	Upstream string     `json:"upstream"`
@@ -31,12 +32,18 @@ func Changes(upstream string, was, is Status, at time.Time) (all []Change) {
 	if was.State != is.State {
 		all = append(all, Change{At: at, Upstream: upstream, Kind: ChangeState, From: was.State.String(), To: is.State.String(), Why: is.Why})
 	}
-	if was.Override != is.Override {
-		c := Change{At: at, Upstream: upstream, Kind: ChangeOverride, From: overrideWord(was.Override), To: overrideWord(is.Override), Why: whyOverride(is.Override)}
-		if is.Override != nil {
-			c.Actor, c.Why = is.Override.Actor, "until "+is.Override.Until.UTC().Format(time.RFC3339)+": "+is.Override.Reason
+	for _, one := range []struct {
+		kind    ChangeKind
+		was, is *Override
+		ended   string
+	}{{ChangeOverride, was.Override, is.Override, "the override ended"}, {ChangeWindow, was.Planned, is.Planned, "the planned window ended"}} {
+		if one.was != one.is {
+			c := Change{At: at, Upstream: upstream, Kind: one.kind, From: overrideWord(one.was), To: overrideWord(one.is), Why: one.ended}
+			if o := one.is; o != nil {
+				c.Actor, c.Why = o.Actor, o.lasting()+": "+o.Reason
+			}
+			all = append(all, c)
 		}
-		all = append(all, c)
 	}
 	for _, one := range []struct {
 		kind    ChangeKind

@@ -60,7 +60,7 @@ func (r Rules) over(c Condition) time.Time {
 
 // conditions takes a signal into account for all that is not an outage.
 func (r Rules) conditions(s Status, w Window, sig Signal) Status {
-	if sig.Source == SourceSender {
+	if sig.Source == SourceSender || sig.Source == SourceVantage {
 		return s
 	}
 	s.Throttled = r.throttled(s.Throttled, w, sig)

@@ -64,15 +64,15 @@ func (f finding) against() int {
 // lingers reports whether still too many messages fail to call it well.
 func (f finding) lingers() bool { return f.mail.bad >= 2 && 2*f.mail.bad >= f.mail.good }
 
-// isOutage: enough bad rounds in a row. Passive evidence, or a long wait, makes
-// it faster, but does not suffice; what lets up again and again needs more of
+// isOutage: enough bad rounds in a row. Passive evidence, another vantage point
+// that sees it too, or a long wait, makes it faster, but does not suffice; what lets up again and again needs more of
 // them, or enough of the probes failing for long.
 func (f finding) isOutage() bool {
 	s := f.status
 	if s.BadRounds == 0 || f.isThin() || f.mayBeOurs() || f.passes() {
 		return false
 	}
-	weight := s.BadRounds + f.against()
+	weight := s.BadRounds + f.against() + f.seconds()
 	if f.window.last.isLong() {
 		weight++
 	}

@@ -80,10 +80,12 @@ const (
 	// SourceControl is a look at a target outside that has nothing to do with
 	// the primary: OK, or Outage. It tells our own network from the primary.
 	SourceControl Source = "control"
+	SourceCanary  Source = "canary"  // a small message of ours, to its end
+	SourceVantage Source = "vantage" // what another relay sees of the primary, from where it is; Host is its name
+	SourceDNS     Source = "dns"     // what one resolver says of a name of the primary
+	SourceHTTPS   Source = "https"   // the answer of a web address
+	SourcePublic  Source = "public"  // what the provider says of itself
 )
-
-// passive reports whether mail was at stake.
-func (s Source) passive() bool { return s == SourceAttempt || s == SourcePassage }
 
 // Signal is one observation of the primary.
 type Signal struct {
@@ -137,9 +139,10 @@ func (s *State) UnmarshalText(text []byte) error {
 // Override is an operator's decision, which wins until it ends.
 type Override struct {
 	State  State     `json:"state"` // Up or Down
-	Until  time.Time `json:"until"`
+	Until  time.Time `json:"until"` // zero only of a window: until it is removed
 	Actor  string    `json:"actor"`
 	Reason string    `json:"reason"`
+	Window string    `json:"window,omitempty"` // the id of the planned window that it is of
 }
 
 // Status is what we think of a primary at one instant, and why.
@@ -153,6 +156,7 @@ type Status struct {
 	Recipients    Condition `json:"recipients,omitzero"` // it has trouble with recipients, not with mail
 	Network       Condition `json:"network,omitzero"`    // ours is broken: nothing is known of the primary
 	Override      *Override `json:"override,omitempty"`
+	Planned       *Override `json:"planned,omitempty"`  // of a planned window; an override goes before it
 	BadRounds     int       `json:"bad_rounds"`         // bad probe rounds in a row
 	GoodRounds    int       `json:"good_rounds"`        // good probe rounds in a row; while Recovering, those that were answered at all
 	Trials        int       `json:"trials"`             // trial messages accepted since Recovering began
@@ -175,14 +179,13 @@ func (s Status) Waits(now time.Time) bool {
 // one that shows whether we are still refused.
 func (s Status) Tries(now time.Time) bool { return s.Misconfigured.Stops && !s.overridden(now) }
 
-func (s Status) overridden(now time.Time) bool {
-	return s.Override != nil && now.Before(s.Override.Until)
-}
+func (s Status) overridden(now time.Time) bool { return s.Steering(now) != nil }
 
-// Effective is the state that counts: the override's while there is one.
+// Effective is the state that counts: that of an override or a planned window
+// while there is one.
 func (s Status) Effective(now time.Time) State {
-	if s.overridden(now) {
-		return s.Override.State
+	if o := s.Steering(now); o != nil {
+		return o.State
 	}
 	return s.State
 }

@@ -2,7 +2,6 @@ package health
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"time"
 )
@@ -53,6 +52,7 @@ type Monitor struct {
 	told        view
 	unsaved     bool
 	recent      latest[Signal]
+	topics      topics
 	transitions latest[Transition]
 	subscribers map[chan struct{}]struct{}
 }
@@ -103,7 +103,10 @@ func (m *Monitor) Observe(sig Signal) {
 	if sig.At.IsZero() || sig.At.After(now) {
 		sig.At = now
 	}
-	m.recent.add(sig)
+	m.topics.add(sig)
+	if !sig.Source.Annotates() {
+		m.recent.add(sig)
+	}
 	m.observed(sig)
 	m.window = m.window.Add(sig, m.rules.Span)
 	m.become(m.rules.Next(m.status, m.window, sig), now)
@@ -145,7 +148,14 @@ func (m *Monitor) Changed() (<-chan struct{}, func()) {
 	}
 }
 
-// Recent are the last signals, the newest last.
+// Topics are the last signals of each source and what it looks at, sorted by these.
+func (m *Monitor) Topics() []Signal {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.topics.all()
+}
+
+// Recent are the last signals that may count, the newest last.
 func (m *Monitor) Recent() []Signal {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -212,10 +222,11 @@ func (m *Monitor) become(next Status, now time.Time) {
 		m.transitions.add(Transition{At: next.Since, From: was.State, To: next.State, Why: next.Why})
 	}
 	is := viewOf(next, now)
-	if was.Override != next.Override && m.told.state != is.state {
-		m.transitions.add(Transition{At: now, From: m.told.state, To: is.state, Why: whyOverride(next.Override)})
+	steered := was.Override != next.Override || was.Planned != next.Planned
+	if steered && m.told.state != is.state {
+		m.transitions.add(Transition{At: now, From: m.told.state, To: is.state, Why: whySteered(was, next, now)})
 	}
-	if was.State != next.State || was.Override != next.Override ||
+	if was.State != next.State || steered ||
 		was.Throttled.Since != next.Throttled.Since || was.Misconfigured.Since != next.Misconfigured.Since ||
 		was.Misconfigured.Stops != next.Misconfigured.Stops || was.Network.Since != next.Network.Since || was.Relapses != next.Relapses {
 		m.unsaved = true
@@ -227,13 +238,6 @@ func (m *Monitor) become(next Status, now time.Time) {
 			poke(tokens)
 		}
 	}
-}
-
-func whyOverride(o *Override) string {
-	if o == nil {
-		return "the override ended"
-	}
-	return fmt.Sprintf("override by %s until %s: %s", o.Actor, o.Until.UTC().Format(time.RFC3339), o.Reason)
 }
 
 // poke leaves a token, unless there is one.

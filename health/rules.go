@@ -63,6 +63,9 @@ const settled = time.Hour
 
 // Next is the status after a signal; the window has the signal already. It is pure.
 func (r Rules) Next(s Status, w Window, sig Signal) Status {
+	if sig.Source.Annotates() {
+		return r.At(s, sig.At)
+	}
 	r = r.filled()
 	next := r.conditions(r.At(s, sig.At), w, sig)
 	next.ProbeTaken = w.taken
@@ -105,8 +108,11 @@ func changed(s, next Status, trouble bool, now time.Time) Status {
 
 // At is what is left of a status at now: an override and conditions that are over are gone.
 func (r Rules) At(s Status, now time.Time) Status {
-	if s.Override != nil && !now.Before(s.Override.Until) {
+	if !s.Override.lasts(now) {
 		s.Override = nil
+	}
+	if !s.Planned.lasts(now) {
+		s.Planned = nil
 	}
 	r = r.filled()
 	for _, c := range []*Condition{&s.Throttled, &s.Misconfigured, &s.Recipients, &s.Network} {
@@ -127,6 +133,9 @@ func (r Rules) ends(s Status) time.Time {
 	}
 	if s.Override != nil {
 		earlier(s.Override.Until)
+	}
+	if s.Planned != nil && !s.Planned.Until.IsZero() {
+		earlier(s.Planned.Until)
 	}
 	for _, c := range []Condition{s.Throttled, s.Misconfigured, s.Recipients, s.Network} {
 		if c.Active() {

@@ -25,18 +25,25 @@ type Window struct {
 	sights   []sight
 	lanes    []lane
 	rounds   []past
-	control  Signal // the last look at the target outside; its time is zero if there was none
-	looks    int    // in a row that found the same there
-	last     round  // the last round that ended
-	ended    bool   // the signal added last ended it
-	trouble  bool   // there has been evidence of an outage
-	taken    bool   // the recipient of the probes has been taken once
+	vantages []Signal // the last of each
+	control  Signal   // the last look at the target outside; its time is zero if there was none
+	looks    int      // in a row that found the same there
+	last     round    // the last round that ended
+	ended    bool     // the signal added last ended it
+	trouble  bool     // there has been evidence of an outage
+	taken    bool     // the recipient of the probes has been taken once
 }
 
 // Add adds a signal and drops passive evidence that is older than span.
 func (w Window) Add(sig Signal, span time.Duration) Window {
 	w.ended = false
+	if sig.Source.Annotates() {
+		return w
+	}
 	switch sig.Source {
+	case SourceVantage:
+		w.vantages = seconded(w.vantages, sig)
+		return w
 	case SourceControl:
 		if w.control.Class != sig.Class {
 			w.looks = 0

@@ -4,10 +4,12 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/mxkeep/mxkeep/relay/admin"
+	"github.com/mxkeep/mxkeep/relay/dns/dnstest"
 )
 
 // Goals of the benchmarks: shares of what the baseline does in the same run,
@@ -38,6 +40,8 @@ upstreams:
     probe:
       every: 1s
       every_bad: 1s
+auth:
+  verify: no
 dns:
   servers: ["127.0.0.9:1"]
 `
@@ -45,8 +49,21 @@ dns:
 // hold starts a relay whose upstream is down, and returns it with its address.
 func hold(t testing.TB) (d *daemon, address string) {
 	t.Helper()
+	return holdAs(t, holdConfig)
+}
+
+// verify does so, and the relay finds out who wrote the mail. The DNS is near.
+func verify(t testing.TB) (d *daemon, address string) {
+	t.Helper()
+	server := dnstest.New(t, "client.example. 300 IN A 127.0.0.1", `client.example. 300 IN TXT "v=spf1 ip4:127.0.0.0/8 -all"`,
+		`_dmarc.client.example. 300 IN TXT "v=DMARC1; p=none"`)
+	return holdAs(t, strings.NewReplacer("verify: no", "verify: yes", `servers: ["127.0.0.9:1"]`, `servers: ["`+server.Listen(t)+`"]`).Replace(holdConfig))
+}
+
+func holdAs(t testing.TB, config string) (d *daemon, address string) {
+	t.Helper()
 	folder, address := t.TempDir(), unused(t)
-	return serveTraced(t, folder, fmt.Sprintf(holdConfig, folder+"/data", folder+"/admin.sock", address)), address
+	return serveTraced(t, folder, fmt.Sprintf(config, folder+"/data", folder+"/admin.sock", address)), address
 }
 
 // serveTraced is serve, and what the garbage collector does is in the log.
@@ -98,6 +115,8 @@ func BenchmarkHoldOneByOne(b *testing.B) { benchmarkHold(b, oneByOne) }
 func benchmarkHold(b *testing.B, speak func(size int) dialogue) {
 	relay, address := hold(b)
 	relay.until("outage", 20*time.Second, func(s admin.Status) bool { return s.Upstreams[0].State == "down" })
+	verifying, verifyingAddress := verify(b)
+	verifying.until("outage", 20*time.Second, func(s admin.Status) bool { return s.Upstreams[0].State == "down" })
 	baseline, baselineAddress := startDiscard(b)
 	for _, size := range []struct {
 		name string
@@ -119,6 +138,13 @@ func benchmarkHold(b *testing.B, speak func(size int) dialogue) {
 			}
 			b.ReportMetric(float64(heap(b, relay))/(1<<20), "heap-MiB")
 			b.ReportMetric(float64(privateMemory(b, relay.cmd.Process.Pid))/(1<<20), "anon-MiB")
+		})
+		b.Run("verified/"+size.name, func(b *testing.B) {
+			b.SetBytes(int64(size.size))
+			verified := measure(b, verifyingAddress, verifying.cmd.Process.Pid, speak(size.size))
+			if most > 0 {
+				b.ReportMetric(verified/most, "ratio")
+			}
 		})
 		// A benchmark that fails shows no figures, so this one does it for both.
 		if most > 0 && rate < size.goal*most && clocked >= time.Second {

@@ -37,6 +37,8 @@ upstreams:
     hosts: [%q, "127.0.0.9:1"]
     tls:
       policy: none
+    delivery:
+      start_rate: 1000000
     probe:
       every: 1h
       every_bad: 1h

@@ -4,10 +4,12 @@ package integration
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -41,9 +43,25 @@ func TestMain(m *testing.M) {
 		fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
 		os.Exit(1)
 	}
+	runAbreast()
 	code := m.Run()
 	os.RemoveAll(folder)
 	os.Exit(code)
+}
+
+// parallel is how many of the tests that call Parallel run at a time.
+const parallel = 6
+
+// runAbreast lets more tests run at a time than there are processors, since they
+// wait for processes most of the time; unless -parallel says how many, or times
+// are judged.
+func runAbreast() {
+	flag.Parse()
+	given := os.Getenv("MXKEEP_SOAK") != ""
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if !given {
+		_ = flag.Set("test.parallel", strconv.Itoa(parallel)) // it is a number
+	}
 }
 
 // peer finds a program of another mail system, or skips the test.

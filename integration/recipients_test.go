@@ -16,7 +16,7 @@ import (
 
 	"github.com/mxkeep/mxkeep/integration/primary"
 	"github.com/mxkeep/mxkeep/relay/admin"
-	"github.com/mxkeep/mxkeep/relay/recipients/graphtest"
+	"github.com/mxkeep/mxkeep/relay/graph/graphtest"
 )
 
 // recipientsConfig is a relay with a domain for each source and policy.

@@ -1,6 +1,9 @@
 package queue
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // State is where a recipient, or a message, counts. It is derived, never stored.
 type State uint8
@@ -89,11 +92,13 @@ func (m Message) Tally() map[State]int64 {
 }
 
 // Waits reports whether the message has a next attempt: NextAttempt says when.
-func (m Message) Waits() bool { return m.Held == "" && len(m.Pending()) > 0 }
+func (m Message) Waits() bool {
+	return m.Held == "" && slices.ContainsFunc(m.Envelope.Recipients, Recipient.pending)
+}
 
 // Due reports whether the message may be claimed at now.
 func (m Message) Due(now time.Time) bool {
-	return m.Waits() && !now.Before(m.NextAttempt) && m.Idle(now)
+	return !now.Before(m.NextAttempt) && m.Idle(now) && m.Waits()
 }
 
 // Idle reports whether the lease, if there is one, has run out at now: the

@@ -28,7 +28,7 @@ type backups struct {
 }
 
 func (r *Relay) backups(config []byte) *backups {
-	return &backups{state: r.state, log: r.log, source: backup.Source{Data: r.config.Data, Store: r.store, State: r.state,
+	return &backups{state: r.state, log: r.log, source: backup.Source{Data: r.config.Data, Store: r.store, State: r.state, History: r.history.Copy,
 		Config: config, Version: r.version, Reserve: r.config.Inbound.MinFree, Check: r.check}}
 }
 

@@ -114,7 +114,8 @@ func TestNothingExpiresInAnIncident(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	now, later := time.Now(), time.Now().Add(100*24*time.Hour)
+	now := time.Now().Round(0)
+	later := now.Add(100 * 24 * time.Hour)
 	if m.Expires(later).Sub(m.Expires(now)) != later.Sub(now) {
 		t.Errorf("it expires at %v, and later at %v", m.Expires(now), m.Expires(later))
 	}

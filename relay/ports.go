@@ -28,6 +28,11 @@ func (r *Relay) bind() (err error) {
 			return fmt.Errorf("HTTP: %w", err)
 		}
 	}
+	if address := c.Admin.Vantage.Listen; address != "" {
+		if r.vantage, err = net.Listen("tcp", address); err != nil {
+			return fmt.Errorf("admin.vantage: %w", err)
+		}
+	}
 	switch wanted := c.Inbound.ACME.Directory != ""; {
 	case r.challenge != nil && !wanted:
 		return errors.New("ACME: the service manager gave a socket, but inbound.acme.directory is not set")

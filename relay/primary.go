@@ -89,6 +89,7 @@ func (p *primary) last(file *state.File) health.Status {
 		p.log.Warn("health.forgotten", "upstream", p.name, "error", err)
 		return health.Status{}
 	}
+	last.Status.Planned = nil // windows say it themselves
 	last.Status.ProbeTaken = last.Status.ProbeTaken && last.Recipient == p.recipient
 	return last.Status
 }
@@ -109,8 +110,8 @@ func (p *primary) follow(ctx context.Context, last health.Status, changed <-chan
 		now := p.monitor.Status()
 		is := now.Effective(time.Now())
 		level, why := slog.LevelWarn, now.Why
-		if now.Override != nil {
-			why = fmt.Sprintf("override by %s until %s: %s", now.Override.Actor, now.Override.Until.UTC().Format(time.RFC3339), now.Override.Reason)
+		if o := now.Steering(time.Now()); o != nil {
+			why = o.Words()
 		}
 		if is == health.Up && !now.Throttled.Active() && !now.Misconfigured.Active() {
 			level = slog.LevelInfo
@@ -128,7 +129,7 @@ func (p *primary) follow(ctx context.Context, last health.Status, changed <-chan
 func (p *primary) shown() admin.Upstream {
 	return admin.Upstream{
 		Name: p.name, Domains: p.domains, Hosts: p.config.Hosts,
-		Status: p.monitor.Status, Recent: p.monitor.Recent, NextProbe: p.prober.Next,
+		Status: p.monitor.Status, Recent: p.monitor.Recent, Topics: p.monitor.Topics, NextProbe: p.prober.Next,
 		Transitions: func() (all []admin.Transition) {
 			for _, t := range p.monitor.Transitions() {
 				all = append(all, admin.Transition(t))

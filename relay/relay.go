@@ -16,6 +16,9 @@
 //	health.changed    what is thought of a primary, and why
 //	health.unsaved, health.forgotten, pause.forgotten
 //	                  what the last stop left behind could not be written, or read
+//	window.ended      a planned window is over
+//	windows.unsaved, windows.forgotten
+//	                  planned windows could not be written, or read
 //	queue.purged      how many messages nobody wanted any more
 //	queue.again       how many refused messages were given back to delivery, since the upstream is believed now
 //	queue.stranded    there is mail for an upstream that is no longer configured
@@ -32,6 +35,7 @@ package relay
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -102,6 +106,10 @@ type Relay struct {
 	listeners  []net.Listener // of SMTP
 	control    net.Listener
 	web        net.Listener // for /healthz and /readyz; nil if there is none
+	vantage    net.Listener // where other relays may ask; nil if they may not
+	secured    *tls.Config  // of vantage
+	looks      []looker     // at what is around the primaries
+	windows    *windows
 	challenge  net.Listener // where a certificate authority asks; nil if there is none
 	keeper     *acme.Keeper // of the certificate; nil if there is no authority
 
@@ -115,9 +123,9 @@ func Open(o Options) (*Relay, error) {
 	if r.log == nil {
 		r.log = slog.New(slog.DiscardHandler)
 	}
-	steps := []func() error{r.openFiles, r.openPrimaries, r.openRecipients, r.bind, r.openIntake, r.listen}
+	steps := []func() error{r.openFiles, r.openPrimaries, r.openSurroundings, r.openRecipients, r.bind, r.openIntake, r.listen}
 	if r.config.User != "" { // ports need root, and files must not be made by it
-		steps = slices.Concat([]func() error{r.bind, r.become}, steps[:3], steps[4:])
+		steps = slices.Concat([]func() error{r.bind, r.become}, steps[:4], steps[5:])
 	}
 	for _, part := range steps {
 		if err := part(); err != nil {
@@ -161,6 +169,7 @@ func (r *Relay) openPrimaries() error {
 		}
 		r.primaries = append(r.primaries, p)
 	}
+	r.openWindows()
 	r.incidents = r.newIncidents()
 	return nil
 }
@@ -170,12 +179,15 @@ func (r *Relay) listen() (err error) {
 	if r.control, err = admin.Listen(r.config.Socket); err != nil {
 		return err
 	}
+	if err := r.openVantage(); err != nil {
+		return err
+	}
 	upstreams := []admin.Upstream{}
 	for _, p := range r.primaries {
 		upstreams = append(upstreams, p.shown())
 	}
 	r.admin = admin.New(admin.Options{Store: r.store, Files: r.store, Backups: r.backups(r.text), Upstreams: upstreams, Former: r.former(), Inbound: r.intake.shown(),
-		Bounces: r.bounces(), Incidents: r.incidents, Recipients: r.shownRecipients(), Keep: keep(r.config), Limits: limits(r.config), Reserve: r.config.Inbound.MinFree, Hostname: r.config.Hostname, Version: r.version, Started: time.Now(), Ready: r.ready})
+		Bounces: r.bounces(), Windows: r.windows, Incidents: r.incidents, Recipients: r.shownRecipients(), Keep: keep(r.config), Limits: limits(r.config), Reserve: r.config.Inbound.MinFree, Hostname: r.config.Hostname, Version: r.version, Started: time.Now(), Ready: r.ready})
 	return nil
 }
 
@@ -226,6 +238,9 @@ func (r *Relay) startMail(ctx context.Context, mail *parts) {
 		mail.run("deliveries to "+p.name, func() error { return p.dispatcher.Run(ctx) })
 		mail.run("probes of "+p.name, func() error { p.prober.Run(ctx); return nil })
 	}
+	for _, l := range r.looks {
+		mail.run(l.name, func() error { l.prober.Run(ctx); return nil })
+	}
 	if r.internet != nil {
 		mail.run("deliveries to the Internet", func() error { return r.internet.Run(ctx) })
 	}
@@ -255,12 +270,18 @@ func (r *Relay) startWatching(ctx context.Context, watch *parts) {
 		last := p.monitor.Status()
 		watch.run("changes of "+p.name, func() error { defer unsubscribe(); p.follow(ctx, last, changed); return nil })
 	}
+	watch.run("planned windows", func() error { r.windows.Run(ctx); return nil })
 	watch.run("history", func() error { r.history.Run(ctx); return nil })
 	watch.run("incidents", func() error { r.incidents.Run(ctx); return nil })
 	watch.run("expiry", func() error { r.incidents.WatchExpiry(ctx); return nil })
 	watch.run("recipients", func() error { r.recipients.Run(ctx); return nil })
 	watch.run("control socket", func() error { return r.admin.Serve(ctx, r.control) })
 	watch.run("rates", func() error { r.admin.Watch(ctx); return nil })
+	if r.vantage != nil {
+		watch.run("views for other relays", func() error {
+			return r.admin.ServeVantage(ctx, r.vantage, r.secured, r.config.Admin.Vantage.TokenFile)
+		})
+	}
 	if r.web != nil {
 		watch.run("HTTP", func() error { return r.admin.ServeProbes(ctx, r.web) })
 	}
@@ -297,7 +318,7 @@ func (r *Relay) addresses() (all []string) {
 func (r *Relay) Close() error {
 	var all []error
 	_ = r.sockets.Close() // there are none once they have become listeners
-	for _, l := range append(append([]net.Listener(nil), r.listeners...), r.control, r.web, r.challenge) {
+	for _, l := range append(append([]net.Listener(nil), r.listeners...), r.control, r.web, r.vantage, r.challenge) {
 		if l != nil {
 			_ = l.Close() // whoever served it has closed it
 		}

@@ -127,7 +127,7 @@ func verifier(c configs.Config, resolver *dns.Resolver, log *slog.Logger) (*auth
 	if c.Auth.Verify != configs.Yes {
 		return nil, nil
 	}
-	return auth.New(auth.Options{ID: cmp.Or(c.Auth.ID, c.Hostname), Resolver: resolver, Timeout: c.Auth.Timeout, Log: log})
+	return auth.New(auth.Options{ID: cmp.Or(c.Auth.ID, c.Hostname), Resolver: resolver, Timeout: c.Auth.Timeout, Unsealed: c.Auth.ARC.Key == "", Log: log})
 }
 
 // sealer seals what is taken into custody; nil if nothing is to be.

@@ -32,7 +32,7 @@ var changingVerbs = map[string][]string{
 
 // readingVerbs change nothing at all.
 var readingVerbs = []string{"status", "ready", "queue list", "queue stats", "queue show", "queue cat", "trace",
-	"health show", "health probe", "config validate", "config example", "version", "completion", "help",
+	"health show", "health probe", "window list", "config validate", "config example", "version", "completion", "help",
 	"db check", "db stats", "db export-ledger", "backup inspect", "backup list", "recipients list", "recipients check", "explain", "auth verify", "auth seal"}
 
 // fileVerbs change files, not messages that were chosen: see db_test.go, backup_test.go and auth_test.go.
@@ -46,6 +46,9 @@ var listVerbs = []string{"recipients sync", "recipients import"}
 
 // incidentVerbs are about incidents: see incident_test.go and incident_report_test.go.
 var incidentVerbs = []string{"incident list", "incident show", "incident open", "incident note", "incident link", "incident ack", "incident close", "health history", "incident report", "incident verify", "incident reconcile"}
+
+// windowVerbs plan windows: see window_test.go.
+var windowVerbs = []string{"window add", "window remove"}
 
 // runs are commands that are processes of their own, not clients.
 var runs = []string{"serve", "demo"}
@@ -65,7 +68,7 @@ func leaves(cmd *cobra.Command, above string) (all []string) {
 
 func TestEveryCommandIsKnownToTheseTests(t *testing.T) {
 	r := newRig(t)
-	known := slices.Concat(slices.Collect(maps.Keys(changingVerbs)), readingVerbs, fileVerbs, archiveVerbs, listVerbs, incidentVerbs, runs)
+	known := slices.Concat(slices.Collect(maps.Keys(changingVerbs)), readingVerbs, fileVerbs, archiveVerbs, listVerbs, windowVerbs, incidentVerbs, runs)
 	root := newRoot(&app{env: func(string) string { return "" }})
 	for _, name := range leaves(root, "") {
 		if !slices.Contains(known, name) {

@@ -38,7 +38,7 @@ func newHealthProbe(a *app) *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&request.Recipient, "rcpt", "", "the recipient to ask for (default: the configured one)")
 	f.StringVar(&request.Upstream, "upstream", "", "which, if there are several")
-	f.BoolVarP(&verbose, "verbose", "v", false, "the dialogue, with the time of each line")
+	f.BoolVarP(&verbose, "verbose", "v", false, "the dialogue with its times, and the other looks")
 	return cmd
 }
 
@@ -52,6 +52,9 @@ func (a *app) showProbe(w io.Writer, report admin.ProbeReport, verbose bool) {
 	}
 	if len(report.Signals) == 0 {
 		fmt.Fprintln(w, "no address to probe")
+	}
+	if verbose {
+		a.showTopics(f, report.Topics)
 	}
 }
 

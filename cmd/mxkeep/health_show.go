@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/mxkeep/mxkeep/health"
 	"github.com/mxkeep/mxkeep/relay/admin"
 	"github.com/spf13/cobra"
 )
@@ -59,6 +60,7 @@ func (a *app) showEvidence(w io.Writer, u admin.UpstreamReport) {
 	if !u.NextProbeAt.IsZero() {
 		f.labelled("next", "probe in "+span(max(0, u.NextProbeAt.Sub(a.now))))
 	}
+	a.showTopics(f, u.Topics)
 	for i, s := range u.Recent[max(0, len(u.Recent)-shownSignals):] {
 		label := ""
 		if i == 0 {
@@ -78,7 +80,9 @@ func (a *app) showEvidence(w io.Writer, u admin.UpstreamReport) {
 
 // showConditions says what else stands: override, pause, throttling, misconfiguration.
 func (a *app) showConditions(f flow, u admin.UpstreamStatus) {
-	if o := u.Override; o != nil {
+	if o := u.Override; o != nil && o.Window != "" {
+		f.labelled("held", a.forcedWords(o), "observed: "+u.ObservedState)
+	} else if o != nil {
 		f.labelled("override", o.State+" until "+a.clock(o.Until), "by "+o.Actor+": "+o.Reason, "observed: "+u.ObservedState)
 	}
 	if p := u.Paused; p != nil {
@@ -119,12 +123,37 @@ func (a *app) conditionWords(c *admin.Condition) []string {
 	return words
 }
 
+// showTopics writes what was seen last from each source, a line for each thing
+// that it looks at.
+func (a *app) showTopics(f flow, topics []admin.Signal) {
+	label := ""
+	for _, s := range topics {
+		if s.Source == label {
+			f.labelled("", a.topicWords(s)...)
+			continue
+		}
+		label = s.Source
+		f.labelled(label, a.topicWords(s)...)
+	}
+}
+
+// topicWords say what one look found, and when.
+func (a *app) topicWords(s admin.Signal) []string {
+	words := []string{s.Class}
+	for _, where := range []string{s.Host, s.Address} {
+		if where != "" {
+			words = append(words, where)
+		}
+	}
+	return append(words, a.clock(s.At)+" in "+took(s.TookSeconds), a.brief(s.Reply))
+}
+
 // hostWords is the last observation of each address.
 func hostWords(u admin.UpstreamReport) []string {
 	var order []string
 	last := map[string]admin.Signal{}
 	for _, s := range u.Recent {
-		if s.Address == "" {
+		if s.Address == "" || !health.Source(s.Source).Direct() {
 			continue
 		}
 		if _, seen := last[s.Address]; !seen {

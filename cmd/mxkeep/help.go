@@ -16,7 +16,7 @@ import (
 var guide embed.FS
 
 // topics are the names of the pages, in the order in which people need them.
-var topics = []string{"outage", "exchange-online", "configuration", "service", "recipients", "clients", "authentication", "arc", "milter", "notifications", "internet", "incidents", "reports", "states", "damage", "ledger", "moving", "backup", "upgrade", "filters", "logs", "output", "environment", "exit-codes"}
+var topics = []string{"outage", "probes", "exchange-online", "configuration", "service", "recipients", "clients", "authentication", "arc", "milter", "notifications", "internet", "incidents", "reports", "states", "damage", "ledger", "moving", "backup", "upgrade", "filters", "logs", "output", "environment", "exit-codes"}
 
 // errorsTopic is the page that is made from the table of errors.
 const errorsTopic = "errors"

@@ -30,6 +30,7 @@ type rig struct {
 	files      *admintest.Files
 	backups    *admintest.Backups
 	bounces    *admintest.Bounces
+	windows    *admintest.Windows
 	incidents  *admintest.Incidents
 	upstreams  []admin.Upstream
 	limits     queue.Limits
@@ -47,7 +48,7 @@ func newRig(t testing.TB) *rig {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	r := &rig{t: t, store: admintest.NewStore(), inbound: &admintest.Inbound{}, recipients: &admintest.Recipients{}, files: &admintest.Files{}, backups: &admintest.Backups{}, bounces: &admintest.Bounces{}, incidents: &admintest.Incidents{}, started: time.Now(), socket: filepath.Join(dir, "admin.sock")}
+	r := &rig{t: t, store: admintest.NewStore(), inbound: &admintest.Inbound{}, recipients: &admintest.Recipients{}, files: &admintest.Files{}, backups: &admintest.Backups{}, bounces: &admintest.Bounces{}, windows: &admintest.Windows{}, incidents: &admintest.Incidents{}, started: time.Now(), socket: filepath.Join(dir, "admin.sock")}
 	r.exo = &admintest.Upstream{Status: health.Status{State: health.Up, Since: time.Now()}}
 	r.upstreams = []admin.Upstream{r.exo.Part("exo", "corp.example")}
 	return r
@@ -123,7 +124,7 @@ func (p *pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "unix"
 
 // make makes the server without a socket.
 func (r *rig) make() {
-	r.server = admin.New(admin.Options{Store: r.store, Files: r.files, Backups: r.backups, Upstreams: r.upstreams, Inbound: r.inbound.Part(), Bounces: r.bounces.Part(), Incidents: r.incidents, Recipients: r.recipients.Part(),
+	r.server = admin.New(admin.Options{Store: r.store, Files: r.files, Backups: r.backups, Upstreams: r.upstreams, Inbound: r.inbound.Part(), Bounces: r.bounces.Part(), Windows: r.windows, Incidents: r.incidents, Recipients: r.recipients.Part(),
 		Limits: r.limits, Hostname: "mx2.corp.example", Version: "0.1.0", Started: r.started, Ready: func() error { return r.ready }})
 }
 

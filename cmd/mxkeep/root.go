@@ -25,6 +25,7 @@ func newRoot(a *app) *cobra.Command {
 		newTrace(a),
 		newExplain(a),
 		newHealth(a),
+		newWindow(a),
 		newIncident(a),
 		newBackup(a),
 		newRecipients(a),

@@ -119,6 +119,7 @@ func (a *app) showStatus(w io.Writer, st admin.Status) {
 	for _, u := range st.Upstreams {
 		a.showUpstream(f, st, u)
 	}
+	a.showWindowsToCome(f, st.Windows)
 	f.labelled("queue", a.queueWords(st)...)
 	for _, i := range st.Incidents {
 		f.labelled("incident", a.incidentWordsOf(i, st.At.Time)...)
@@ -155,8 +156,7 @@ func (a *app) showUpstream(f flow, st admin.Status, u admin.UpstreamStatus) {
 	f.labelled("upstream", u.Name, strings.Join(u.Hosts, " "))
 	state := strings.ToUpper(u.State)
 	if u.Override != nil {
-		f.labelled("", fmt.Sprintf("%s until %s by %s: %s", state, a.clock(u.Override.Until), u.Override.Actor, u.Override.Reason),
-			"observed: "+u.ObservedState)
+		f.labelled("", state+" "+a.forcedWords(u.Override), "observed: "+u.ObservedState)
 	} else if u.Since.IsZero() {
 		f.labelled("", state)
 	} else {
@@ -190,6 +190,29 @@ func (a *app) showUpstream(f flow, st admin.Status, u admin.UpstreamStatus) {
 		f.labelled("", fmt.Sprintf("PAUSED until %s (%s: %s)", a.clock(u.Paused.Until), u.Paused.Actor, u.Paused.Reason))
 	}
 	f.labelled("", shareWords(st, u)...)
+}
+
+// forcedWords say until when a decision counts, whose it is, and why.
+func (a *app) forcedWords(o *admin.Override) string {
+	words := "until " + a.clock(o.Until)
+	if o.Until.IsZero() {
+		words = "until the window is removed"
+	}
+	if o.Window != "" {
+		words = "by window " + o.Window + " " + words
+	}
+	return words + " by " + o.Actor + ": " + o.Reason
+}
+
+// showWindowsToCome writes the windows that have not begun.
+func (a *app) showWindowsToCome(f flow, all []admin.Window) {
+	label := "windows"
+	for _, w := range all {
+		if w.State == admin.WindowPlanned {
+			f.labelled(label, w.ID, w.Upstream+" from "+a.clock(w.From)+" to "+a.clock(w.To), w.Reason)
+			label = ""
+		}
+	}
 }
 
 // unseen says what a state rests on that nothing was observed for.

@@ -125,6 +125,23 @@ func TestWhatIsRecordedComesBack(t *testing.T) {
 	}
 }
 
+// TestCopy: a copy is a whole file.
+func TestCopy(t *testing.T) {
+	f := fresh(t, Options{})
+	f.written(t, probe(1, health.Outage, "a"))
+	path := filepath.Join(t.TempDir(), "copy.db")
+	out, err := os.Create(path)
+	if err == nil {
+		err = errors.Join(f.Copy(out), out.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := opened(t, path, Options{}).samples(t, time.Time{}, time.Time{}); len(got) != 1 {
+		t.Errorf("%+v", got)
+	}
+}
+
 // TestLongListings are read in pieces, and may be left.
 func TestLongListings(t *testing.T) {
 	f := fresh(t, Options{})

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"iter"
 	"slices"
 	"time"
@@ -102,4 +103,12 @@ func (f *File) Incidents() (all []health.Incident, err error) {
 	}))
 	slices.SortStableFunc(all, func(a, b health.Incident) int { return a.Opened.Compare(b.Opened) })
 	return all, err
+}
+
+// Copy writes the whole file as it is at one instant, while it is in use.
+func (f *File) Copy(w io.Writer) error {
+	return f.do(f.viewing(func(tx *bbolt.Tx) error {
+		_, err := tx.WriteTo(w)
+		return err
+	}))
 }

@@ -81,6 +81,7 @@ type Disk struct {
 	cut      chan struct{} // closed when the power is
 	released chan struct{} // closed by Release
 	release  sync.Once
+	unmount  sync.Once
 }
 
 // Available says why nothing can be mounted here; nil if it can.
@@ -121,11 +122,17 @@ func Mount(folder, point string, o Options) (*Disk, error) {
 	return d, nil
 }
 
-// Unmount ends the mount; whoever had files open there has closed them. The
-// folder stays, as do the methods that do not need the mount.
-func (d *Disk) Unmount() error {
-	d.Release()
-	return d.server.Unmount()
+// Unmount ends the mount, and returns when nobody has files open there any more:
+// a process that was killed may have left a child that ends a little later. The
+// folder stays, as do the methods that do not need the mount. A second call does nothing.
+func (d *Disk) Unmount() (err error) {
+	d.unmount.Do(func() {
+		d.Release()
+		if err = syscall.Unmount(d.point, syscall.MNT_DETACH); err == nil {
+			d.server.Wait()
+		}
+	})
+	return err
 }
 
 // Break sets a fault, counted from now; the one before it is forgotten.

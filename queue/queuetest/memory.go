@@ -171,10 +171,7 @@ func (s *Memory) Due(ctx context.Context, upstream string, now time.Time) iter.S
 			}
 		}
 		s.mu.Unlock()
-		slices.SortFunc(due, func(a, b queue.Summary) int {
-			return cmp.Or(a.Due.Compare(b.Due), cmp.Compare(a.ID, b.ID))
-		})
-		yieldAll(ctx, due, yield)
+		yieldFirst(ctx, due, yield)
 	}
 }
 

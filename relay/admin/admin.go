@@ -45,6 +45,7 @@ type Options struct {
 	Former     []string // names of upstreams that are no longer configured
 	Inbound    Inbound
 	Bounces    Bounces
+	Windows    Windows      // nil if none are kept
 	Incidents  Incidents    // nil if none are kept
 	Recipients Recipients   // the zero Recipients if there is nothing to show
 	Keep       queue.Keep   // the zero Keep is queue.DefaultKeep
@@ -62,7 +63,8 @@ type Upstream struct {
 	Domains     []string
 	Hosts       []string // as configured
 	Status      func() health.Status
-	Recent      func() []health.Signal // the newest last
+	Recent      func() []health.Signal // that may count, the newest last
+	Topics      func() []health.Signal // the last of each source and what it looks at; nil if nobody keeps them
 	Transitions func() []Transition    // the newest last
 	NextProbe   func() time.Time       // zero if it is not known
 

@@ -209,6 +209,21 @@ func (c *Client) Override(ctx context.Context, request OverrideRequest) (did Swi
 	return did, c.post(ctx, c.brisk, "health/override", request, &did)
 }
 
+// Windows calls each with every planned window, by its beginning.
+func (c *Client) Windows(ctx context.Context, each func(Window) error) error {
+	return c.stream(ctx, http.MethodGet, "windows", nil, func(_ string, line []byte) error { return decode(line, each) })
+}
+
+// AddWindow plans a window.
+func (c *Client) AddWindow(ctx context.Context, request WindowRequest) (w Window, err error) {
+	return w, c.post(ctx, c.brisk, "windows", request, &w)
+}
+
+// RemoveWindow removes a window, and ends what it holds.
+func (c *Client) RemoveWindow(ctx context.Context, id string, request RemoveRequest) (w Window, err error) {
+	return w, c.post(ctx, c.brisk, "windows/"+url.PathEscape(id)+"/remove", request, &w)
+}
+
 // FileStats lists the files of the store.
 func (c *Client) FileStats(ctx context.Context) (report FileReport, err error) {
 	return report, c.get(ctx, "db/stats", &report)

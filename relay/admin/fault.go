@@ -23,6 +23,8 @@ func fault(u *UpstreamStatus) string {
 		return ""
 	case last.Class == health.Throttle.String():
 		return "It answers, but limits how fast it takes mail from us."
+	case u.ReachedBy != "":
+		return "It takes mail from " + u.ReachedBy + ", another relay: the fault is on our side of it, or about our address."
 	case isReply(last.Reply):
 		return "It answers, and refuses: the fault is there, not here."
 	}

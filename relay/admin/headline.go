@@ -68,6 +68,12 @@ func upstreamWords(st *Status) (words []string) {
 // forced says what an override does, and what would hold without it.
 func forced(u UpstreamStatus, now Time) string {
 	words := fmt.Sprintf("%s counts as %s %s", u.Name, u.Override.State, until(u.Override.Until, u.Override.Actor, u.Override.Reason, now))
+	if o := u.Override; o.Window != "" {
+		words = fmt.Sprintf("Mail for %s is held as planned, %s", u.Name, until(o.Until, o.Actor, o.Reason, now))
+	}
+	if o := u.Override; o.Until.IsZero() {
+		words = fmt.Sprintf("Mail for %s is held as planned, until window %s is removed (%s: %s).", u.Name, o.Window, o.Actor, o.Reason)
+	}
 	if u.Override.State != u.ObservedState {
 		return strings.TrimSuffix(words, ".") + ", but what is observed is: " + u.ObservedState + "."
 	}
@@ -146,6 +152,14 @@ func opens(u UpstreamStatus, now Time) string {
 	paused := len(when)
 	switch u.standing() {
 	case "forced-down":
+		if o := u.Override; o.Window != "" {
+			how := "ends at " + instant(o.Until, now)
+			if o.Until.IsZero() {
+				how = "is removed"
+			}
+			when = append(when, "window "+o.Window+" "+how+" and "+u.Name+" is up")
+			break
+		}
 		when = append(when, "the override ends at "+instant(u.Override.Until, now)+" and "+u.Name+" is up")
 	case "down":
 		when = append(when, u.Name+" is back")

@@ -108,6 +108,13 @@ func takesNothing(st *Status) bool {
 	return false
 }
 
+// unplanned is the status without the upstreams whose mail is held as planned.
+func unplanned(st *Status) *Status {
+	rest := *st
+	rest.Upstreams = slices.DeleteFunc(slices.Clone(st.Upstreams), func(u UpstreamStatus) bool { return u.heldByPlan(st) })
+	return &rest
+}
+
 // deaf reports whether no mail is accepted, for a reason that nothing else in
 // the status tells.
 func deaf(st *Status) bool {
@@ -115,7 +122,7 @@ func deaf(st *Status) bool {
 }
 
 func severity(st *Status) string {
-	if !st.NothingLost || len(st.Stranded) > 0 || deaf(st) || takesNothing(st) || st.State == Refusing {
+	if !st.NothingLost || len(st.Stranded) > 0 || deaf(st) || takesNothing(unplanned(st)) || st.State == Refusing {
 		return SeverityCritical
 	}
 	if st.State != Standby || len(todo(st)) > 0 {

@@ -27,14 +27,15 @@ type rig struct {
 	recipients *admintest.Recipients
 	files      *admintest.Files
 	bounces    *admintest.Bounces
+	windows    *admintest.Windows
 	incidents  *admintest.Incidents
 	ready      error
 	server     *admin.Server
 }
 
 func newRig() *rig {
-	r := &rig{store: admintest.NewStore(), inbound: &admintest.Inbound{}, recipients: &admintest.Recipients{}, files: &admintest.Files{}, bounces: &admintest.Bounces{}, incidents: &admintest.Incidents{}, exo: &admintest.Upstream{Status: health.Status{State: health.Up}}}
-	r.server = admin.New(admin.Options{Store: r.store, Files: r.files, Upstreams: []admin.Upstream{r.exo.Part("exo", "corp.example")}, Inbound: r.inbound.Part(), Bounces: r.bounces.Part(), Incidents: r.incidents, Recipients: r.recipients.Part(),
+	r := &rig{store: admintest.NewStore(), inbound: &admintest.Inbound{}, recipients: &admintest.Recipients{}, files: &admintest.Files{}, bounces: &admintest.Bounces{}, windows: &admintest.Windows{}, incidents: &admintest.Incidents{}, exo: &admintest.Upstream{Status: health.Status{State: health.Up}}}
+	r.server = admin.New(admin.Options{Store: r.store, Files: r.files, Upstreams: []admin.Upstream{r.exo.Part("exo", "corp.example")}, Inbound: r.inbound.Part(), Bounces: r.bounces.Part(), Windows: r.windows, Incidents: r.incidents, Recipients: r.recipients.Part(),
 		Version: "0.1.0", Started: time.Now(), Ready: func() error { return r.ready }})
 	return r
 }
@@ -59,7 +60,7 @@ func (r *rig) accept(t testing.TB, from, to string) queue.ID {
 // snapshot is everything that a request could have changed.
 func (r *rig) snapshot(t testing.TB) string {
 	t.Helper()
-	text, err := json.Marshal(append(r.store.Snapshot(context.Background()), r.exo.Status, r.exo.Delivery, r.inbound.Stats, r.recipients.Imported, r.recipients.Forced, r.incidents.Records))
+	text, err := json.Marshal(append(r.store.Snapshot(context.Background()), r.exo.Status, r.exo.Delivery, r.inbound.Stats, r.windows.All, r.recipients.Imported, r.recipients.Forced, r.incidents.Records))
 	if err != nil {
 		t.Fatal(err)
 	}

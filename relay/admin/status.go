@@ -31,6 +31,7 @@ type Status struct {
 	Account     *Account          `json:"account"`  // null if the store cannot be read
 	Inbound     InboundStatus     `json:"inbound"`
 	Recipients  []RecipientSource `json:"recipients"`
+	Windows     []Window          `json:"windows"`   // planned, by their beginning
 	Aside       []Aside           `json:"aside"`     // what was set aside and is not closed
 	Incidents   []IncidentStatus  `json:"incidents"` // that are not closed, the oldest first
 	Expiring    ExpiringStatus    `json:"expiring"`
@@ -58,6 +59,7 @@ type UpstreamStatus struct {
 	Why           string     `json:"why"`
 	Fault         string     `json:"fault"` // on which side the trouble seems to be; "" if there is none
 	LastSignal    *Signal    `json:"last_signal"`
+	ReachedBy     string     `json:"reached_by"` // another relay for which it takes mail now; "" if that is not known
 	NextProbeAt   Time       `json:"next_probe_at"`
 	Override      *Override  `json:"override"`
 	Throttled     *Condition `json:"throttled"`
@@ -96,6 +98,7 @@ type Share struct {
 type UpstreamReport struct {
 	UpstreamStatus
 	Recent      []Signal      `json:"recent"`
+	Topics      []Signal      `json:"topics"` // the last of each source and what it looks at
 	Transitions []StateChange `json:"transitions"`
 }
 
@@ -110,9 +113,10 @@ type StateChange struct {
 // Override is an operator's decision about an upstream.
 type Override struct {
 	State  string `json:"state"`
-	Until  Time   `json:"until"`
+	Until  Time   `json:"until"` // null: until its window is removed
 	Actor  string `json:"actor"`
 	Reason string `json:"reason"`
+	Window string `json:"window"` // the planned window that it is of; "" is none
 }
 
 // Condition is trouble of an upstream that is not an outage.
@@ -202,7 +206,7 @@ func (s *Server) Status(ctx context.Context) Status {
 	for _, u := range s.options.Upstreams {
 		st.Upstreams = append(st.Upstreams, u.snapshot(now))
 	}
-	st.Recipients = s.recipientSources()
+	st.Recipients, st.Windows = s.recipientSources(), s.windows(now)
 	s.recorded(&st)
 	inbound := s.options.Inbound.Stats()
 	st.Inbound = inbound.snapshot(now)
@@ -294,23 +298,41 @@ func (u Upstream) snapshot(now time.Time) UpstreamStatus {
 		Recipients: condition(status.Recipients), Network: condition(status.Network), Scope: status.Scope.String(),
 		BadRounds: status.BadRounds, GoodRounds: status.GoodRounds, Trials: status.Trials,
 		InFlight: delivery.InFlight, Window: delivery.Window, Paused: paused(delivery.Paused, now)}
-	if o := status.Override; o != nil && now.Before(o.Until) {
+	if o := status.Steering(now); o != nil {
 		d.State = "forced-" + o.State.String()
-		d.Override = &Override{State: o.State.String(), Until: Time{o.Until}, Actor: o.Actor, Reason: o.Reason}
+		d.Override = &Override{State: o.State.String(), Until: Time{o.Until}, Actor: o.Actor, Reason: o.Reason, Window: o.Window}
 	}
 	if u.Spike != nil {
 		if s := u.Spike(); s.Active {
 			d.Spike = &Spiking{Since: Time{s.Since}, Refused: s.Refused, Known: s.Known}
 		}
 	}
+	d.ReachedBy = reachedBy(u.Recent(), now)
 	for _, signal := range slices.Backward(u.Recent()) {
-		if signal.Source != health.SourceSender && signal.Source != health.SourceControl { // these have seen nothing of the upstream
+		if signal.Source.Direct() { // others have seen nothing of the upstream
 			last := describeSignal(signal)
 			d.LastSignal = &last
 			break
 		}
 	}
 	return d
+}
+
+// viewLasts is how long what another relay saw counts as now.
+const viewLasts = 2 * time.Minute
+
+// reachedBy names another relay that the upstream takes mail from.
+func reachedBy(recent []health.Signal, now time.Time) string {
+	asked := map[string]bool{}
+	for _, s := range slices.Backward(recent) {
+		if s.Source != health.SourceVantage || asked[s.Host] {
+			continue
+		}
+		if asked[s.Host] = true; s.Class == health.OK && now.Sub(s.At) < viewLasts {
+			return s.Host
+		}
+	}
+	return ""
 }
 
 func condition(c health.Condition) *Condition {
@@ -331,10 +353,15 @@ func (s *Server) health(w http.ResponseWriter, _ *http.Request) {
 	now := time.Now()
 	out := newStream(w)
 	for _, u := range s.options.Upstreams {
-		report := UpstreamReport{UpstreamStatus: u.snapshot(now), Recent: []Signal{}, Transitions: []StateChange{}}
+		report := UpstreamReport{UpstreamStatus: u.snapshot(now), Recent: []Signal{}, Topics: []Signal{}, Transitions: []StateChange{}}
 		report.Fault = fault(&report.UpstreamStatus)
 		for _, signal := range u.Recent() {
 			report.Recent = append(report.Recent, describeSignal(signal))
+		}
+		if u.Topics != nil {
+			for _, signal := range u.Topics() {
+				report.Topics = append(report.Topics, describeSignal(signal))
+			}
 		}
 		for _, t := range u.Transitions() {
 			report.Transitions = append(report.Transitions, StateChange{At: Time{t.At}, From: t.From.String(), To: t.To.String(), Why: t.Why})

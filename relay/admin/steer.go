@@ -52,7 +52,7 @@ func (s *Server) probe(r *http.Request) (any, error) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), probeLimit)
 	defer cancel()
-	report := ProbeReport{Schema: SchemaProbe, Upstream: u.Name, Signals: []Signal{}, Dialogue: []Line{}}
+	report := ProbeReport{Schema: SchemaProbe, Upstream: u.Name, Signals: []Signal{}, Topics: []Signal{}, Dialogue: []Line{}}
 	began := time.Now()
 	var mu sync.Mutex // several addresses may speak at once
 	signals, err := u.Probe(ctx, request.Recipient, func(line string) {
@@ -62,6 +62,11 @@ func (s *Server) probe(r *http.Request) (any, error) {
 	})
 	if err != nil {
 		return nil, fail(CodeRefused, "probe of %s: %v", u.Name, err)
+	}
+	if u.Topics != nil {
+		for _, signal := range u.Topics() {
+			report.Topics = append(report.Topics, describeSignal(signal))
+		}
 	}
 	report.OK = len(signals) > 0
 	for _, signal := range signals {

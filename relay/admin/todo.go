@@ -28,6 +28,7 @@ func todo(st *Status) (list []Todo) {
 		list = append(list, Todo{fmt.Sprintf("At this rate %s is full in about %s: %s. After that senders get a temporary reply and keep their mail.",
 			st.Queue.RoomOf, count(int64(Duration(*st.Queue.RoomSeconds)/time.Hour)+1, "hour"), cure), ""})
 	}
+	list = append(list, windowTodo(st)...)
 	list = append(list, recordsTodo(st)...)
 	list = append(list, certificateTodo(st)...)
 	list = append(list, filterTodo(st)...)
@@ -101,7 +102,7 @@ func todoAbout(st *Status, u UpstreamStatus) (list []Todo) {
 		list = append(list, Todo{fmt.Sprintf("%s refuses %d of %s that exist, as unknown. It is not believed: what it refuses so is kept here, and tried again. Tell its people.", u.Name, s.Refused, count(int64(s.Known), "recipient")),
 			"mxkeep queue list --state refused"})
 	}
-	if o := u.Override; o != nil {
+	if o := u.Override; o != nil && o.Window == "" {
 		list = append(list, Todo{fmt.Sprintf("%s counts as %s until %s. To end that now:", u.Name, o.State, instant(o.Until, st.At)),
 			"mxkeep health override auto" + which + ` --reason "..."`})
 	}

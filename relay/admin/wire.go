@@ -47,7 +47,7 @@ func Schemas() []string {
 		SchemaUpstream, SchemaProbe, SchemaSwitch, SchemaReady, SchemaError,
 		SchemaFiles, SchemaFinding, SchemaChecked, SchemaSalvage, SchemaLoss, SchemaCompact, SchemaImport, SchemaImportLine, SchemaGap, SchemaExplain,
 		SchemaRecipientList, SchemaRecipientSource, SchemaRecipientCheck, SchemaRecipientSync, SchemaRecipientImport,
-		SchemaBackup, SchemaBackupProgress, SchemaBackupList, SchemaIncident, SchemaHistory, SchemaEvidence}
+		SchemaBackup, SchemaBackupProgress, SchemaBackupList, SchemaVantage, SchemaWindow, SchemaIncident, SchemaHistory, SchemaEvidence}
 }
 
 // Time is an instant on the wire: RFC 3339 in UTC with milliseconds. The zero Time is null.
@@ -301,6 +301,7 @@ type ProbeReport struct {
 	Upstream string   `json:"upstream"`
 	OK       bool     `json:"ok"`
 	Signals  []Signal `json:"signals"`
+	Topics   []Signal `json:"topics"` // the last of each source and what it looks at
 	Dialogue []Line   `json:"dialogue"`
 }
 

@@ -58,6 +58,9 @@ type Options struct {
 	Timeout  time.Duration // for all verdicts on one message; default 5 s
 	Log      *slog.Logger  // nil is silence
 
+	// Unsealed: no message is sealed afterwards. Then one without a chain is not read twice.
+	Unsealed bool
+
 	// At is the time at which signatures must not have ended; zero is now. For
 	// another one messages are read into memory.
 	At time.Time
@@ -129,6 +132,11 @@ type Signature struct {
 // Verify reads the content to its end, or as far as it takes to know. It never
 // fails: what went wrong is in the verdicts.
 func (v *Verifier) Verify(ctx context.Context, id Identity, content io.Reader) Verdicts {
+	return v.verify(ctx, id, content, func(head) {})
+}
+
+// verify tells look the header as soon as it is read.
+func (v *Verifier) verify(ctx context.Context, id Identity, content io.Reader, look func(head)) Verdicts {
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, v.options.Timeout)
 	defer cancel()
@@ -141,6 +149,7 @@ func (v *Verifier) Verify(ctx context.Context, id Identity, content io.Reader) V
 		checks.Go(func() { found.MailFrom = v.spf(ctx, id, from) })
 	}
 	h, body := readHead(content)
+	look(h)
 	found.Claims = h.claims(v.options.ID)
 	rest := &budget{Resolver: v.options.Resolver, left: maxQuestions}
 	author := h.author()

@@ -53,6 +53,7 @@ func TestDKIM(t *testing.T) {
 		{"Ed25519", by("ed", func(o *dkim.SignOptions) { o.Signer = edKey() }), Pass, ""},
 		{"1024 bits", by("small", func(o *dkim.SignOptions) { o.Signer = small }), Pass, ""},
 		{"body changed", replaced("Hello", "hello"), Fail, "body hash"},
+		{"b= in another tag", replaced("v=1;", "v=1; z=From:Bob=20Smith|To:b =c;"), TempError, "cannot be checked"},
 		{"header changed", replaced("Subject: hello", "Subject: hallo"), Fail, "signature did not verify"},
 		{"no body, no empty line", strings.TrimSuffix(bodiless, "\r\n"), Pass, ""},
 		{"no body, nor the end of the header", strings.TrimSuffix(bodiless, "\r\n\r\n"), Pass, ""},

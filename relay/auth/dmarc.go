@@ -84,7 +84,11 @@ func lookUp(ctx context.Context, resolver *budget, domain string) publication {
 		if err != nil && !notFound(err) {
 			return publication{err: err}
 		}
-		if r, ok := pickRecord(texts); ok {
+		r, n := pickRecord(texts)
+		if n > 1 { // then none counts, nor that of the organisation
+			return publication{}
+		}
+		if n == 1 {
 			p := publication{record: r, at: name}
 			if r.missing != "" && name != domain {
 				p.missing, p.err = nowhere(ctx, resolver, domain)
@@ -113,17 +117,15 @@ func notFound(err error) bool {
 	return errors.As(err, &d) && d.IsNotFound
 }
 
-// pickRecord finds the policy among the texts of a name. More than one are none.
-func pickRecord(texts []string) (found record, ok bool) {
+// pickRecord finds the policy among the texts of a name, and how many there are.
+func pickRecord(texts []string) (found record, n int) {
 	for _, text := range texts {
-		if r, is := readRecord(text); is {
-			if ok {
-				return record{}, false
-			}
-			found, ok = r, true
+		if r, ok := readRecord(text); ok {
+			found = r
+			n++
 		}
 	}
-	return found, ok
+	return found, n
 }
 
 // readRecord reads a policy. What it does not know is passed over, and what is

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"io"
 	"net/netip"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -32,17 +34,31 @@ func (v *Verifier) Examine(ctx context.Context, id Identity, open func() (io.Rea
 		return e, err
 	}
 	defer content.Close()
-	again, err := open()
+	var chain sync.WaitGroup
+	var again io.ReadCloser
+	verdicts := v.verify(ctx, id, content, func(h head) {
+		if v.options.Unsealed && h.over == "" && h.err == nil && !h.chained() {
+			e.Chain = arc.Chain{Status: arc.None}
+			return
+		}
+		if again, err = open(); err == nil {
+			chain.Go(func() { e.message, e.Chain = v.chain(ctx, again) })
+		}
+	})
+	chain.Wait()
 	if err != nil {
 		return e, err
 	}
-	defer again.Close()
-	var chain sync.WaitGroup
-	chain.Go(func() { e.message, e.Chain = v.chain(ctx, again) })
-	verdicts := v.Verify(ctx, id, content)
-	chain.Wait()
+	if again != nil {
+		again.Close() // it was only read
+	}
 	e.Verdicts = verdicts
 	return e, nil
+}
+
+// chained reports whether there is a field of an ARC set.
+func (h *head) chained() bool {
+	return slices.ContainsFunc(h.fields, func(f field) bool { return len(f.name) > 4 && strings.EqualFold(f.name[:4], "arc-") })
 }
 
 // chain validates the chain of a message.

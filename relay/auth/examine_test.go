@@ -168,3 +168,30 @@ func TestOtherTimes(t *testing.T) {
 		t.Errorf("an error of the reader is %v", err)
 	}
 }
+
+// TestUnsealed: without a sealer, what has no chain is read once.
+func TestUnsealed(t *testing.T) {
+	server := town(t)
+	e := examine(t, server, plainMessage)
+	set, err := e.Seal(newSealer(t, server), nil, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := New(Options{ID: "mx2.corp.example", Resolver: server.Resolver(t), Unsealed: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for message, want := range map[string]struct {
+		opened int
+		status arc.Status
+	}{plainMessage: {1, arc.None}, string(set) + plainMessage: {2, arc.Pass}, "Arc-x: y\r\n" + plainMessage: {2, arc.None}} {
+		opened := 0
+		e, err := v.Examine(t.Context(), from("alice@sender.example"), func() (io.ReadCloser, error) {
+			opened++
+			return reading(message)()
+		})
+		if err != nil || opened != want.opened || e.Chain.Status != want.status {
+			t.Errorf("opened %d times, %+v, %v\n%s", opened, e.Chain, err, message)
+		}
+	}
+}

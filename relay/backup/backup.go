@@ -12,6 +12,7 @@
 //	manifest.json  what it is, the size and SHA-256 of each file, what is held
 //	queue/         generations, ledger files, and what was set aside
 //	state.db       next hops, overrides, pauses: it is no mail
+//	history.db     what was observed of the primaries, and incidents; none if it could not be read
 //	config.yaml    the text of the configuration
 //
 // Files that the configuration names, such as keys and certificates, are not in it.
@@ -41,6 +42,7 @@ const (
 	manifestName = "manifest.json"
 	queueName    = "queue"
 	stateName    = "state.db"
+	historyName  = "history.db"
 	configName   = "config.yaml"
 )
 

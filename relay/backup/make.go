@@ -24,7 +24,8 @@ type Source struct {
 	Data    string // folder of the relay
 	Store   *bolt.Store
 	State   *state.File
-	Config  []byte // text of the configuration
+	History func(io.Writer) error // writes the whole history; nil is none
+	Config  []byte                // text of the configuration
 	Version string
 	Reserve int64 // bytes that the disk of the data must keep
 	Check   func(ctx context.Context, path string) error
@@ -111,7 +112,7 @@ func clear(work string) error {
 	}
 	for _, e := range entries {
 		switch e.Name() {
-		case manifestName, manifestName + unfinishedSuffix, queueName, stateName, configName:
+		case manifestName, manifestName + unfinishedSuffix, queueName, stateName, historyName, configName:
 		default:
 			return fmt.Errorf("%s has %q in it, which no backup left there: %w", work, e.Name(), ErrDestination)
 		}
@@ -168,6 +169,15 @@ func (s Source) fill(ctx context.Context, work string, progress func(done, of in
 		f.Name = part.name
 		m.Files = append(m.Files, f)
 	}
+	if s.History == nil {
+		return m, nil
+	}
+	path := filepath.Join(work, historyName)
+	f, err := writeFile(path, s.History)
+	if err != nil { // it is evidence, not mail: a backup without it is better than none
+		return m, os.Remove(path)
+	}
+	m.Files = append(m.Files, f)
 	return m, nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -119,6 +120,9 @@ func (b *Backup) lock(t Target, bring bool) (unlock func() error, err error) {
 		if err := b.bringFile(stateName, path); err != nil {
 			return nil, err
 		}
+		if err := b.bringHistory(filepath.Join(t.Data, historyName)); err != nil {
+			return nil, err
+		}
 	}
 	if bring && t.DryRun {
 		return func() error { return nil }, nil // the queue has a lock of its own
@@ -135,6 +139,17 @@ func (b *Backup) lock(t Target, bring bool) (unlock func() error, err error) {
 		return nil, err
 	}
 	return file.Close, nil
+}
+
+// bringHistory brings the history back, if the backup has one and there is none.
+func (b *Backup) bringHistory(to string) error {
+	if !slices.ContainsFunc(b.Manifest.Files, func(f File) bool { return f.Name == historyName }) {
+		return nil
+	}
+	if _, err := os.Lstat(to); !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return b.bringFile(historyName, to)
 }
 
 // bringFile copies a file of the backup. It has its name when it is complete.

@@ -34,6 +34,7 @@
 //	incident.opened, incident.moved, incident.closed   which, of what upstream, and why
 //	incident.unsettled    why it does not close by itself
 //	incident.unsaved      it could not be written
+//	incident.forgotten    those that there were could not be read
 //	incident.failed       the store could not be read
 package incident
 

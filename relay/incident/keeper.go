@@ -138,7 +138,9 @@ func (k *Keeper) look(ctx context.Context) time.Duration {
 
 // why says what the state that counts rests on.
 func why(s health.Status, now time.Time) string {
-	if o := s.Override; o != nil && now.Before(o.Until) {
+	if o := s.Steering(now); o != nil && o.Window != "" {
+		return fmt.Sprintf("planned window %s by %s: %s", o.Window, o.Actor, o.Reason)
+	} else if o != nil {
 		return fmt.Sprintf("override by %s: %s", o.Actor, o.Reason)
 	}
 	return s.Why
@@ -173,7 +175,7 @@ func firstBad(recent []health.Signal) (first time.Time) {
 	for n := len(recent) - 1; n >= 0; n-- {
 		s := recent[n]
 		switch {
-		case s.Source == health.SourceSender, s.Source == health.SourceControl: // they have seen nothing of the upstream
+		case !s.Source.Direct(): // it has seen nothing of the upstream
 		case s.Class == health.OK:
 			return first
 		case s.Class == health.Outage:

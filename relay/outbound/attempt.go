@@ -154,18 +154,19 @@ func (d *Dispatcher) log(m queue.Message, plan queue.Settlement, now time.Time) 
 	type outcome struct {
 		action queue.Action
 		reply  queue.Reply
+		kept   queue.KeptFor
 	}
 	recipients := map[outcome]int{}
 	for _, r := range plan.Results {
-		recipients[outcome{r.Action, r.Reply}]++
+		recipients[outcome{r.Action, r.Reply, r.Kept}]++
 	}
 	for _, i := range m.Pending() {
 		r, found := plan.Results[i]
-		n := recipients[outcome{r.Action, r.Reply}]
+		n := recipients[outcome{r.Action, r.Reply, r.Kept}]
 		if !found || n == 0 {
 			continue
 		}
-		delete(recipients, outcome{r.Action, r.Reply}) // its line is this one
+		delete(recipients, outcome{r.Action, r.Reply, r.Kept}) // its line is this one
 		level, next := slog.LevelInfo, time.Duration(0)
 		if r.Action != queue.Delivered {
 			level = slog.LevelWarn
@@ -173,9 +174,13 @@ func (d *Dispatcher) log(m queue.Message, plan queue.Settlement, now time.Time) 
 		if r.Action == queue.Deferred {
 			next = max(0, plan.NextAttempt.Sub(now))
 		}
-		d.options.Log.Log(context.Background(), level, "delivery."+r.Action.String(), "id", m.ID, "sid", r.RemoteSession,
+		line := []any{"id", m.ID, "sid", r.RemoteSession,
 			"upstream", d.name, "address", r.Address, "command", r.Reply.Command, "code", r.Reply.Code, "enhanced", r.Reply.Enhanced,
 			"attempt", m.Attempts, "recipients", n, "took", r.Took, "next", next, "maybe_duplicate", r.MaybeDuplicate,
-			"reply", fmt.Sprintf("%.*s", maxLoggedReply, r.Reply.Text))
+			"reply", fmt.Sprintf("%.*s", maxLoggedReply, r.Reply.Text)}
+		if r.Kept != "" { // why its sender is not told: a spike, for one
+			line = append(line, "kept", string(r.Kept))
+		}
+		d.options.Log.Log(context.Background(), level, "delivery."+r.Action.String(), line...)
 	}
 }

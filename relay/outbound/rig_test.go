@@ -32,6 +32,7 @@ import (
 //	hear      waits until something comes
 //	hang      reads what comes and says nothing until the relay has gone
 //	deaf      does not even read, until the relay has gone
+//	dot       reads content, whatever it is, to its final dot
 //	no dot    reads to the end of the connection: no line of content may be "."
 //	refuse    as the only line: there is no connection
 //
@@ -157,6 +158,10 @@ func (r *rig) talk(conn net.Conn, script string) {
 		case "deaf":
 			io.WriteString(conn, "250 never read\r\n") // waits, as nobody reads it
 			return
+		case "dot":
+			for got := ""; err == nil && got != ".\r\n"; {
+				got, err = in.ReadString('\n')
+			}
 		case "no":
 			if rest, _ := io.ReadAll(in); strings.Contains("\n"+string(rest), "\n.\r\n") {
 				err = fmt.Errorf("got %q", rest)

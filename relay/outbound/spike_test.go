@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -120,9 +122,10 @@ func TestSpikeHoldsInsteadOfFailing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var gone atomic.Bool
 		gone.Store(true)
+		log := &journal{}
 		d := newDesk(t, refuses(gone.Load), func(o *DispatcherOptions) {
 			o.Known = func(recipient string) bool { return strings.HasPrefix(recipient, "known") }
-			o.Connections = 1
+			o.Connections, o.Log = 1, slog.New(log)
 			o.Notifier = dsn.New(dsn.Options{Store: o.Store.(dsn.Store), Via: "smarthost", Hostname: "mx2.corp.example", Lifetime: time.Hour})
 		})
 		var ids []queue.ID
@@ -139,6 +142,12 @@ func TestSpikeHoldsInsteadOfFailing(t *testing.T) {
 		}
 		if got := strings.Join(states, ", "); got != "failed, failed, failed, failed, refused spike, refused spike, refused spike, refused spike, refused spike" {
 			t.Error(got)
+		}
+		told := slices.DeleteFunc(log.all(), func(line string) bool {
+			return !strings.HasPrefix(line, "delivery.refused") || !strings.HasSuffix(line, " kept=spike")
+		})
+		if len(told) != 5 {
+			t.Errorf("the log says it of %d: %q", len(told), log.all())
 		}
 		if s := d.Spike(); !s.Active || s.Refused != 8 || s.Known != 8 || !d.Circumstances().Spike {
 			t.Errorf("%+v", s)

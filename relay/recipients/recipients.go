@@ -33,6 +33,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/mxkeep/mxkeep/relay/graph"
 	"github.com/mxkeep/mxkeep/relay/smtp"
 	"github.com/mxkeep/mxkeep/relay/state"
 )
@@ -168,7 +169,7 @@ func (d *Domains) shared(o Directory) *directory {
 		}
 	}
 	one := &directory{Directory: o, domains: map[string]*snapshot{}, log: d.options.Log,
-		graph: graph{Graph: o.Graph, http: d.options.HTTP}}
+		graph: listing{graph.Client{App: o.Graph, HTTP: d.options.HTTP}}}
 	d.directories = append(d.directories, one)
 	return one
 }

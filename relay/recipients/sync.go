@@ -28,7 +28,7 @@ type directory struct {
 	domains map[string]*snapshot
 
 	reading sync.Mutex // held while the directory is read
-	graph   graph
+	graph   listing
 
 	mu     sync.Mutex
 	failed error     // of the last sync; nil if it went well
@@ -101,8 +101,12 @@ func (s *directory) run(ctx context.Context) {
 		s.next = time.Now().Add(s.due(failures, time.Now()))
 		wait := time.Until(s.next)
 		s.mu.Unlock()
-		if pause(ctx, wait) != nil {
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
 			return
+		case <-timer.C:
 		}
 		failures++
 		if !slices.ContainsFunc(s.sync(ctx, false), func(did Synced) bool { return did.Err != nil }) {

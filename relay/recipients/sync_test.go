@@ -2,16 +2,9 @@ package recipients
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/rsa"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -22,7 +15,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/mxkeep/mxkeep/relay/recipients/graphtest"
+	"github.com/mxkeep/mxkeep/relay/graph"
+	"github.com/mxkeep/mxkeep/relay/graph/graphtest"
 	"github.com/mxkeep/mxkeep/relay/smtp"
 )
 
@@ -188,7 +182,7 @@ func TestThrottled(t *testing.T) {
 	}{
 		{"in seconds", 429, "17", 2, 34 * time.Second, ""},
 		{"at a time", 429, "Sat, 01 Jan 2000 00:01:00 GMT", 1, time.Minute, ""},
-		{"too long", 503, "86400", 1, maxPause, ""},
+		{"too long", 503, "86400", 1, 5 * time.Minute, ""},
 		{"in the past", 429, "-5", 1, time.Second, ""},
 		{"without a word", 502, "", 3, 7 * time.Second, ""},
 		{"for ever", 429, "", 1000, 31 * time.Second, "Graph answers 429 TooManyRequests slow down"},
@@ -210,7 +204,7 @@ func TestThrottled(t *testing.T) {
 			})
 			g, client := inProcess(t, server)
 			began := time.Now()
-			_, err := (&graph{Graph: g, http: client}).addresses(t.Context(), map[string]bool{"corp.example": true})
+			_, err := (&listing{graph.Client{App: g, HTTP: client}}).addresses(t.Context(), map[string]bool{"corp.example": true})
 			if took := time.Since(began); took != test.took || (err == nil) != (test.wrong == "") || err != nil && err.Error() != test.wrong {
 				t.Errorf("%s: %v after %v", test.rule, err, took)
 			}
@@ -242,168 +236,10 @@ func TestAnswersOfGraph(t *testing.T) {
 			return test.status, nil, test.body
 		})
 		g, client := inProcess(t, server)
-		_, err := (&graph{Graph: g, http: client}).addresses(t.Context(), map[string]bool{"corp.example": true})
+		_, err := (&listing{graph.Client{App: g, HTTP: client}}).addresses(t.Context(), map[string]bool{"corp.example": true})
 		if err == nil || !strings.Contains(err.Error(), test.wrong) {
 			t.Errorf("%s: %v", test.rule, err)
 		}
-	}
-	server := tenant()
-	g, client := inProcess(t, server)
-	one := &graph{Graph: g, http: client, token: "expired"}
-	if known, err := one.addresses(t.Context(), map[string]bool{"corp.example": true}); err != nil || len(known) != 4 {
-		t.Errorf("a token that has expired: %v, %v", known, err)
-	}
-	one.Login = "https://%zz"
-	if one.token = ""; one.authenticate(t.Context()) == nil {
-		t.Error("a login that is no URL")
-	}
-	server.Before(func(r *http.Request) (int, http.Header, string) { return 200, nil, strings.Repeat(" ", maxPage+1) })
-	if _, err := one.get(t.Context(), "https://graph.example/v1.0/users"); err == nil {
-		t.Error("no token, and no error")
-	}
-	one.Login = g.Login
-	client.Transport = direct{nil}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := one.authenticate(ctx); !errors.Is(err, context.Canceled) {
-		t.Errorf("cancelled: %v", err)
-	}
-	client.Transport = direct{server}
-	one.token = "x"
-	if _, err := one.get(ctx, "https://graph.example/v1.0/users"); !errors.Is(err, context.Canceled) {
-		t.Errorf("cancelled: %v", err)
-	}
-	request, _ := http.NewRequestWithContext(t.Context(), "GET", "https://graph.example/", nil) // it is a good one
-	if _, err := one.do(request); err == nil || !strings.Contains(err.Error(), "larger than 32 MiB") {
-		t.Errorf("a large answer: %v", err)
-	}
-}
-
-// certify makes a certificate and its key, as files.
-func certify(t testing.TB, key any, public any) (certificate *x509.Certificate, certificateFile, keyFile string) {
-	t.Helper()
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
-	raw, err := x509.CreateCertificate(rand.Reader, template, template, public, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	folder := t.TempDir()
-	certificateFile, keyFile = filepath.Join(folder, "crt"), filepath.Join(folder, "key")
-	for path, block := range map[string]*pem.Block{certificateFile: {Type: "CERTIFICATE", Bytes: raw}, keyFile: {Type: "PRIVATE KEY", Bytes: private}} {
-		if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	certificate, err = x509.ParseCertificate(raw)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return certificate, certificateFile, keyFile
-}
-
-// A key that nobody should use, and its certificate.
-const smallKey = `-----BEGIN PRIVATE KEY-----
-MIIBVAIBADANBgkqhkiG9w0BAQEFAASCAT4wggE6AgEAAkEAx2HW34ogkQuLoe69
-xXZJN3A+y+nJjYvM4muD5Zqz7HWRsO+FyAn0kTWmeIoNcIDUVcX4HGu6v78Ur+yg
-0s2EGQIDAQABAkAOM43WhkQjkKr1ccfalL5KUJhoddKBXn/NcNMIO6itIuJnzTBI
-+yINa+rnDIZs6X7ux8z+sT4OKFeBnjyZfDgxAiEA8a0Y893LrY7RSSqcBZt3Av9P
-MUx8YgO65KdNgSwzWMcCIQDTMwYq6dYhr81sRykttCNFzk6lHM9HN9Od1Bj4LiAc
-HwIhAKXlN5q3JohF4B4EdMNYm5JgJUFnCn7RpqosugQwjjKjAiBbUz4AgnsAuBd5
-EdBhnfp+rfZd+XY8EozkO5nMf42M+wIgXCSc2cNlNjWj/4m0t0dpbDyh4JarEGek
-X9a47413uzA=
------END PRIVATE KEY-----
-`
-const smallCertificate = `-----BEGIN CERTIFICATE-----
-MIIBcTCCARugAwIBAgIUVgfAqamjrAh6az53QrBn4ZimHJQwDQYJKoZIhvcNAQEL
-BQAwDDEKMAgGA1UEAwwBeDAgFw0yNjExMjUyMjI1NDZaGA8yMTI2MTEwMTIyMjU0
-NlowDDEKMAgGA1UEAwwBeDBcMA0GCSqGSIb3DQEBAQUAA0sAMEgCQQDHYdbfiiCR
-C4uh7r3Fdkk3cD7L6cmNi8zia4PlmrPsdZGw74XICfSRNaZ4ig1wgNRVxfgca7q/
-vxSv7KDSzYQZAgMBAAGjUzBRMB0GA1UdDgQWBBSS0OBCzC1dvhVLDlD1TfVpj/65
-CDAfBgNVHSMEGDAWgBSS0OBCzC1dvhVLDlD1TfVpj/65CDAPBgNVHRMBAf8EBTAD
-AQH/MA0GCSqGSIb3DQEBCwUAA0EAVKBa97LNFnma++eKH1MKB+9Jojuyh2zQEHOa
-7T0qGmmZ0VQpM8ZTwVBCY42xuwd8M4PV/V2pxyV6sOq3gfCh2A==
------END CERTIFICATE-----
-`
-
-func TestCertificateOfTheApplication(t *testing.T) {
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
-	certificate, certificateFile, keyFile := certify(t, key, &key.PublicKey)
-	server := tenant()
-	server.Certificate = certificate
-	g, client := overTLS(t, server)
-	g.Secret, g.Certificate, g.Key = "", certificateFile, keyFile
-	one := &graph{Graph: g, http: client}
-	if known, err := one.addresses(t.Context(), map[string]bool{"corp.example": true}); err != nil || len(known) != 4 {
-		t.Fatalf("%v, %v", known, err)
-	}
-	other, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, one.Certificate, one.Key = certify(t, other, &other.PublicKey)
-	if err := one.authenticate(t.Context()); err == nil || !strings.Contains(err.Error(), "is not registered") {
-		t.Errorf("another certificate: %v", err)
-	}
-	folder := t.TempDir()
-	one.Certificate, one.Key = filepath.Join(folder, "crt"), filepath.Join(folder, "key")
-	for path, text := range map[string]string{one.Certificate: smallCertificate, one.Key: smallKey} {
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := one.authenticate(t.Context()); err == nil || !strings.Contains(err.Error(), "512-bit") {
-		t.Errorf("a key that is too small: %v", err)
-	}
-	curve, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, one.Certificate, one.Key = certify(t, curve, &curve.PublicKey)
-	if err := one.authenticate(t.Context()); err == nil || !strings.Contains(err.Error(), "is not RSA") {
-		t.Errorf("a key on a curve: %v", err)
-	}
-	if one.Certificate = keyFile; one.authenticate(t.Context()) == nil {
-		t.Error("no certificate")
-	}
-	if err := os.Chmod(one.Key, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if err := one.authenticate(t.Context()); err == nil || !strings.Contains(err.Error(), "others may read") {
-		t.Errorf("an open key: %v", err)
-	}
-	if one.Key += ".gone"; !errors.Is(one.authenticate(t.Context()), os.ErrNotExist) {
-		t.Error("no key")
-	}
-}
-
-func TestSecretOfTheApplication(t *testing.T) {
-	g, client := inProcess(t, tenant())
-	one := &graph{Graph: g, http: client}
-	if err := os.WriteFile(one.Secret, []byte(" \n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := one.authenticate(t.Context()); err == nil || !strings.Contains(err.Error(), "is empty") {
-		t.Errorf("empty: %v", err)
-	}
-	if err := os.Chmod(one.Secret, 0o604); err != nil {
-		t.Fatal(err)
-	}
-	if err := one.authenticate(t.Context()); err == nil || !strings.Contains(err.Error(), "(mode 0604)") {
-		t.Errorf("open: %v", err)
-	}
-	one.Secret = t.TempDir()
-	if err := os.Chmod(one.Secret, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if one.authenticate(t.Context()) == nil {
-		t.Error("a folder")
 	}
 }
 
@@ -447,22 +283,6 @@ func TestRun(t *testing.T) {
 		wantVerdicts(t, d, map[string]Verdict{"a@corp.example": Known, "nobody@corp.example": Unknown})
 		cancel()
 		<-done
-	})
-}
-
-// TestAWaitIsBrokenOff: a stop does not wait until Graph may be asked again.
-func TestAWaitIsBrokenOff(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		server := tenant()
-		server.Before(func(r *http.Request) (int, http.Header, string) { return 429, http.Header{"Retry-After": {"100"}}, "" })
-		g, client := inProcess(t, server)
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-		defer cancel()
-		began := time.Now()
-		one := &graph{Graph: g, http: client, token: "x"}
-		if _, err := one.get(ctx, "https://graph.example/v1.0/users"); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != 10*time.Second {
-			t.Errorf("%v after %v", err, time.Since(began))
-		}
 	})
 }
 

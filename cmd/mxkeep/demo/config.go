@@ -39,6 +39,7 @@ upstreams:
       attempt: 1m
       wait: 200ms
       max_wait: 2s
+      start_rate: 6000
     probe:
       every: 1s
       every_bad: 500ms

@@ -18,6 +18,7 @@ type Upstream struct {
 	mu          sync.Mutex
 	Status      health.Status
 	Recent      []health.Signal
+	Topics      []health.Signal
 	Transitions []admin.Transition
 	NextProbe   time.Time
 	Delivery    admin.Delivery
@@ -57,6 +58,7 @@ func (u *Upstream) Part(name string, domains ...string) admin.Upstream {
 		Name: name, Domains: domains, Hosts: []string{"mx." + domains[0] + ":25"},
 		Status:      look(u, &u.Status),
 		Recent:      look(u, &u.Recent),
+		Topics:      look(u, &u.Topics),
 		Transitions: look(u, &u.Transitions),
 		NextProbe:   look(u, &u.NextProbe),
 		Delivery:    look(u, &u.Delivery),

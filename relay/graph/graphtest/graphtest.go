@@ -1,5 +1,5 @@
 // Package graphtest answers like Microsoft's token endpoint and Microsoft Graph,
-// as far as a list of addresses goes.
+// as far as a list of addresses and the health of a service go.
 package graphtest
 
 import (
@@ -32,7 +32,8 @@ type Tenant struct {
 	Users       []Object
 	Groups      []Object
 	Contacts    []Object
-	PageSize    int // default 2
+	PageSize    int    // default 2
+	Health      string // JSON that every service's health is answered with
 
 	mu     sync.Mutex
 	before func(*http.Request) (status int, header http.Header, body string)
@@ -80,6 +81,8 @@ func (t *Tenant) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		t.token(w, r)
 	case r.Header.Get("Authorization") != fmt.Sprintf("Bearer token-%d", t.tokens):
 		refuse(w, http.StatusUnauthorized, `{"error":{"code":"InvalidAuthenticationToken","message":"Access token has expired."}}`)
+	case strings.HasPrefix(r.URL.Path, "/v1.0/admin/serviceAnnouncement/healthOverviews/"):
+		fmt.Fprint(w, t.Health)
 	case r.URL.Query().Get("$select") != "mail,proxyAddresses":
 		refuse(w, http.StatusBadRequest, `{"error":{"code":"BadRequest","message":"select what?"}}`)
 	default:

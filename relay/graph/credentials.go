@@ -1,4 +1,4 @@
-package recipients
+package graph
 
 import (
 	"crypto"
@@ -20,24 +20,24 @@ const assertionLasts = 10 * time.Minute
 
 // credentials are what the token endpoint is sent. The files are read each time,
 // so that a secret can be changed at any time.
-func (g *Graph) credentials(endpoint string, now time.Time) (url.Values, error) {
-	form := url.Values{"grant_type": {"client_credentials"}, "client_id": {g.Client}, "scope": {g.Address + "/.default"}}
-	if g.Secret != "" {
-		if err := closed(g.Secret); err != nil {
+func (a *App) credentials(endpoint string, now time.Time) (url.Values, error) {
+	form := url.Values{"grant_type": {"client_credentials"}, "client_id": {a.Client}, "scope": {a.Address + "/.default"}}
+	if a.Secret != "" {
+		if err := closed(a.Secret); err != nil {
 			return nil, err
 		}
-		text, err := os.ReadFile(g.Secret)
+		text, err := os.ReadFile(a.Secret)
 		if err != nil {
 			return nil, err
 		}
 		secret := strings.TrimSpace(string(text))
 		if secret == "" {
-			return nil, fmt.Errorf("%s is empty", g.Secret)
+			return nil, fmt.Errorf("%s is empty", a.Secret)
 		}
 		form.Set("client_secret", secret)
 		return form, nil
 	}
-	assertion, err := g.assertion(endpoint, now)
+	assertion, err := a.assertion(endpoint, now)
 	if err != nil {
 		return nil, err
 	}
@@ -61,11 +61,11 @@ func closed(path string) error {
 // assertion proves by a signature that we have the key (RFC 7523 2.2), as
 // Microsoft's identity platform wants it: PS256 (RFC 7518 3.5), and the
 // certificate named by its SHA-256 (RFC 7515 4.1.8).
-func (g *Graph) assertion(endpoint string, now time.Time) (string, error) {
-	if err := closed(g.Key); err != nil {
+func (a *App) assertion(endpoint string, now time.Time) (string, error) {
+	if err := closed(a.Key); err != nil {
 		return "", err
 	}
-	pair, err := tls.LoadX509KeyPair(g.Certificate, g.Key)
+	pair, err := tls.LoadX509KeyPair(a.Certificate, a.Key)
 	if err != nil {
 		return "", err
 	}
@@ -76,7 +76,7 @@ func (g *Graph) assertion(endpoint string, now time.Time) (string, error) {
 	print := sha256.Sum256(pair.Certificate[0])
 	encode := base64.RawURLEncoding.EncodeToString
 	header, _ := json.Marshal(map[string]string{"alg": "PS256", "typ": "JWT", "x5t#S256": encode(print[:])}) // strings cannot fail
-	claims, _ := json.Marshal(map[string]any{"aud": endpoint, "iss": g.Client, "sub": g.Client, "jti": rand.Text(),
+	claims, _ := json.Marshal(map[string]any{"aud": endpoint, "iss": a.Client, "sub": a.Client, "jti": rand.Text(),
 		"nbf": now.Add(-time.Minute).Unix(), "exp": now.Add(assertionLasts).Unix()})
 	signed := encode(header) + "." + encode(claims)
 	sum := sha256.Sum256([]byte(signed))
