@@ -2,7 +2,7 @@
 //
 // A Sorter keeps up to Memory bytes of records, and writes what is more to
 // temporary files in a folder of its own, which Close removes. Reading needs one
-// buffer of 64 KiB for each of at most 64 files, however many records there are.
+// buffer of 64 KiB for each of at most 128 files, however many records there are.
 package spill
 
 import (
@@ -19,11 +19,11 @@ import (
 )
 
 // Memory is how many bytes of records a Sorter keeps before it writes them to a file.
-const Memory = 32 << 20
+const Memory = 16 << 20
 
 const (
-	maxRuns  = 64 // files that are read at a time
-	overhead = 48 // bytes of memory for a record besides its own
+	maxRuns  = 128 // files that are read at a time
+	overhead = 96  // bytes of memory for a record besides its own
 	buffer   = 64 << 10
 )
 

@@ -13,7 +13,7 @@ func TestMoreThanFitsIntoMemory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const n = 5000 // more than 64 files of some 17 records
+	const n = 5000 // more than 128 files of some 17 records
 	for i := range n {
 		if err := s.Add(fmt.Sprintf("%04d", i*7919%1000), fmt.Appendf(nil, "%d", i)); err != nil {
 			t.Fatal(err)

@@ -160,7 +160,7 @@ func evidence(r Report) []block {
 		list = append(list, "A control target that tells our network from theirs: "+notRecorded)
 	}
 	list = append(list, "Whether the clock of our host was synchronised: "+notRecorded)
-	if _, seen := r.Probes.of("dns"); !seen {
+	if _, seen := r.Probes.of(health.SourceDNS); !seen {
 		list = append(list, "Answers of name servers: "+notRecorded)
 	}
 	if r.Chain != nil {

@@ -108,8 +108,11 @@ func (r *redactor) messageID(id string) string {
 
 func (r *redactor) signal(s health.Signal) health.Signal {
 	s.Reply, s.Domain, s.SourceIP = r.text(s.Reply), r.domain(s.Domain), r.ip(s.SourceIP)
-	if s.Source == health.SourceSender {
+	switch s.Source {
+	case health.SourceSender:
 		s.Address = r.ip(s.Address)
+	case health.SourceVantage: // another relay of ours
+		s.Host = r.name("h", s.Host)
 	}
 	return s
 }

@@ -11,7 +11,7 @@
 // alone, so that a stranger can count them again.
 //
 // Memory does not grow with the number of messages: rows are sorted in files
-// (relay/spill, 32 MiB and 4 MiB of buffers each for the lines, the domains and
+// (relay/spill, 16 MiB and up to 8 MiB of buffers each for the lines, the domains and
 // the addresses), and what is counted is kept in a fixed number of bins, but for
 // delays: 16 bytes for each whole second that occurs, 45 MB for 30 days.
 package report
