@@ -129,7 +129,7 @@ func TestSendersAreTold(t *testing.T) {
 	held := r.hold(t, "a@sender.example", true, "bob@corp.example")
 	one := admin.Select{Where: []string{"id=" + string(held)}}
 	r.message(held, queue.StateDelivered)
-	r.override(health.Down) // an operator's override is no incident
+	r.pause(t) // an override to down would be an incident, in which nobody is told
 	waiting := r.hold(t, "c@sender.example", true, "bob@corp.example")
 	one.Where[0] = "id=" + string(waiting)
 	n := 1
@@ -141,6 +141,18 @@ func TestSendersAreTold(t *testing.T) {
 	}
 	r.stop()
 	wantAccount(t, c, admin.Account{Accepted: 5 + 1 + 1 + 2, Delivered: 2 + 2, Failed: 2 + 1, Refused: 2})
+}
+
+// pause ends deliveries to the primary; none begins any more when it returns.
+func (r *running) pause(t *testing.T) {
+	t.Helper()
+	d := r.primaries[0].dispatcher
+	d.Pause(outbound.Pause{Until: time.Now().Add(time.Hour), Actor: "test", Reason: "test"})
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	if err := d.Turn(ctx); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // TestOneNotificationAfterAStop: the files are closed when the notification is
